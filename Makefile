@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV ?= .venv
+PHOTO ?= docs/sample.png
+SENTENCES ?= "the large red star" "the circle left of the blue square"
+OUTPUT ?= demo_masks
+
+export OMP_NUM_THREADS ?= 1
+SETTINGS := setup.cfg pyproject.toml constraints.txt
+INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
+
+.PHONY: demo test test-slow style clean
+
+demo: $(VENV)/demo.stamp
+	$(VENV)/bin/evf-sam segment $(PHOTO) $(SENTENCES) --output $(OUTPUT)
+	@echo "The picture: $(abspath $(OUTPUT))/overlay.png"
+
+test: $(VENV)/test.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest --numprocesses 2
+
+test-slow: $(VENV)/test.stamp
+	$(VENV)/bin/pytest -m slow
+
+style: $(VENV)/test.stamp
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) $(OUTPUT) build
+
+$(VENV)/demo.stamp: $(SETTINGS)
+	$(INSTALL) .
+	touch $@
+
+$(VENV)/test.stamp: $(SETTINGS)
+	$(INSTALL) '.[dev]'
+	touch $@

@@ -1,0 +1,37 @@
+"""The `evf-sam` command. One file per verb; a verb imports what is slow to import when it runs."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from modeling_evf_sam.cli import evaluate, segment
+
+app = typer.Typer(
+    help="EVF-SAM: a sentence in, a mask out.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("segment")(segment.run)
+app.command("evaluate")(evaluate.run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        arguments: what follows `evf-sam`; None takes the arguments of this process.
+
+    Returns:
+        The exit status: 0, or 2 after bad input, which is told in one line on standard error.
+    """
+    try:
+        return app(arguments, prog_name="evf-sam", standalone_mode=False) or 0
+    except TyperException as error:
+        message = f"{error.format_message().rstrip('.')}: see --help"
+    except (ValueError, OSError) as error:
+        message = str(error)
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return 2

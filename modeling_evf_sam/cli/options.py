@@ -1,0 +1,18 @@
+"""Options that several verbs share."""
+
+from typing import Annotated
+
+import typer
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", help="Folder or Hub id of a checkpoint.", show_default="the embedded one, for rendered scenes"
+    ),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="Where to compute, such as cpu or cuda:1.", show_default="a GPU if any")
+]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON too; - prints it.")
+]

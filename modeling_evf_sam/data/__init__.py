@@ -1,0 +1,1 @@
+"""Datasets, each yielding `ReferringSample`s."""

@@ -1,0 +1,331 @@
+"""EVF-SAM: a sentence and a photo in, a mask out (paper, section 3).
+
+Shapes: B photos, P sentences at the most for one photo, N sentences in all, L tokens, M masks per sentence,
+D prompt width, S and s the sides of SAM's and of the encoder's view, h and w the sides of the mask logits.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .configuration_evf_sam import PADDING, EvfSamConfig
+from .image_processing_evf_sam import resize_mask_logits
+from .loss_evf_sam import bce_loss, dice_loss
+from .modeling_beit3 import Beit3Model
+
+
+@dataclass
+class EvfSamOutput(ModelOutput):
+    """What `EvfSamModel` returns.
+
+    Attributes:
+        loss: scalar, where labels were given.
+        loss_dict: its parts "bce" and "dice", unweighted.
+        pred_masks: (B, P, M, h, w) logits; above zero is the mask. Zero for absent sentences.
+        iou_scores: (B, P, M) SAM's own estimate of each mask's IoU.
+        prompt_embeds: (B, P, D) the prompt tokens that the sentences became.
+        image_embeddings: what `get_image_embeddings` returned, to be given back with the next sentences.
+    """
+
+    loss: Tensor | None = None
+    loss_dict: dict[str, Tensor] | None = None
+    pred_masks: Tensor | None = None
+    iou_scores: Tensor | None = None
+    prompt_embeds: Tensor | None = None
+    image_embeddings: Tensor | None = None
+
+
+class EvfSamProjector(nn.Module):
+    """Turns a feature of the multimodal encoder into a prompt token: (..., D_encoder) -> (..., D)."""
+
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__()
+        self.fc1 = nn.Linear(input_size, input_size)
+        self.fc2 = nn.Linear(input_size, output_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., D_encoder) -> (..., D)."""
+        return self.fc2(self.fc1(features).relu())
+
+
+class EvfSamPreTrainedModel(PreTrainedModel):
+    """Loading, and the abilities that transformers asks about."""
+
+    config: EvfSamConfig
+    base_model_prefix = "evf_sam"
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    accepts_loss_kwargs = False  # the loss is a mean over the masks of a batch, whatever the accumulation
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["Beit3Layer"]  # noqa: RUF012
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """Load weights as `PreTrainedModel.from_pretrained` does, and refuse a checkpoint that does not fit.
+
+        Raises:
+            ValueError: if tensors are missing, unknown, misshapen or not finite; the message names them.
+        """
+        report = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path,
+            *args,
+            output_loading_info=True,
+            **{"ignore_mismatched_sizes": True, **kwargs},
+        )
+        if not kwargs.get("ignore_mismatched_sizes"):
+            _refuse_bad_tensors(pretrained_model_name_or_path, model, info)
+        return (model, info) if report else model
+
+
+def _refuse_bad_tensors(source: Any, model: nn.Module, info: dict[str, Any]) -> None:
+    problems = {
+        "missing": sorted(info["missing_keys"]),
+        "unknown": sorted(info["unexpected_keys"]),
+        "misshapen": sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]),
+        "not finite": sorted(
+            name
+            for name, tensor in model.state_dict().items()
+            if tensor.device.type != "meta" and tensor.is_floating_point() and not tensor.isfinite().all()
+        ),
+    }
+    found = [f"{len(keys)} {problem} ({', '.join(keys[:3])})" for problem, keys in problems.items() if keys]
+    if found:
+        raise ValueError(f"{source} is not a whole checkpoint of this model; tensors: {'; '.join(found)}")
+
+
+class EvfSamModel(EvfSamPreTrainedModel):
+    """A multimodal encoder whose image [CLS] prompts a SAM."""
+
+    def __init__(self, config: EvfSamConfig):
+        super().__init__(config)
+        self.multimodal_encoder = Beit3Model(config.multimodal_config)
+        self.projector = EvfSamProjector(
+            config.multimodal_config.hidden_size, config.sam_config.prompt_encoder_config.hidden_size
+        )
+        self.sam = AutoModel.from_config(config.sam_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The multimodal encoder's table of words."""
+        return self.multimodal_encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the multimodal encoder's table of words."""
+        self.multimodal_encoder.set_input_embeddings(value)
+
+    def get_image_embeddings(self, pixel_values: Tensor) -> Tensor:
+        """Encode photos once, for any number of sentences: (B, 3, S, S) -> (B, D, S/patch, S/patch)."""
+        return self.sam.vision_encoder(pixel_values.to(self.dtype)).last_hidden_state
+
+    def get_prompt_embeddings(
+        self, multimodal_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Read each sentence together with its photo.
+
+        Args:
+            multimodal_pixel_values: (B, 3, s, s) the encoder's view of each photo.
+            input_ids: (B, P, L) tokens.
+            attention_mask: (B, P, L), zero on padding; a row of zeros is an absent sentence, and costs nothing.
+
+        Returns:
+            (B, P, D) prompt tokens, zero for absent sentences.
+        """
+        present = _present(input_ids, attention_mask)
+        if attention_mask is not None:
+            length = int(attention_mask.sum(-1).max())
+            input_ids, attention_mask = input_ids[..., :length], attention_mask[..., :length]
+        features = self.multimodal_encoder(
+            pixel_values=multimodal_pixel_values[present.nonzero()[:, 0]],
+            input_ids=input_ids[present],
+            attention_mask=None if attention_mask is None else attention_mask[present],
+        ).last_hidden_state[:, 0]
+        return _scatter(self.projector(features), present)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        multimodal_pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        input_points: Tensor | None = None,
+        input_labels: Tensor | None = None,
+        input_boxes: Tensor | None = None,
+        input_masks: Tensor | None = None,
+        image_embeddings: Tensor | None = None,
+        prompt_embeds: Tensor | None = None,
+        labels: Tensor | list[Tensor] | None = None,
+        multimask_output: bool = False,
+        original_sizes: Tensor | None = None,
+        reshaped_input_sizes: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> EvfSamOutput | tuple:
+        """Segment what each sentence means.
+
+        Args:
+            pixel_values: (B, 3, S, S) SAM's view of each photo.
+            multimodal_pixel_values: (B, 3, s, s) the encoder's view of each photo.
+            input_ids: (B, P, L) tokens.
+            attention_mask: (B, P, L), zero on padding; a row of zeros is an absent sentence.
+            input_points: (B, P, n, 2) points (x, y) for the same masks, in pixels of SAM's view.
+            input_labels: (B, P, n) 1 on the object, 0 beside it, -10 padding at the end.
+            input_boxes: (B, P, 4) boxes x0, y0, x1, y1 in pixels of SAM's view; -10 where a sentence has none.
+            input_masks: (B, P, 1, h, w) mask logits to start from.
+            image_embeddings: what `get_image_embeddings` returned, instead of `pixel_values`.
+            prompt_embeds: (B, P, D) what `get_prompt_embeddings` returned, instead of the encoder's inputs.
+            labels: target masks: a list of B tensors (P_i, H_i, W_i) at the size of the photos, or one tensor
+                (B, P, H, W) on SAM's view at any resolution, where -1 is ignored.
+            multimask_output: return SAM's three masks (M = 3) instead of its single one (M = 1).
+            original_sizes: not needed here; accepted so that the processor's output can be passed whole.
+            reshaped_input_sizes: (B, 2) height and width that each photo takes up in a padded view, for labels at
+                the size of the photos; default: what the photo's size implies.
+            return_dict: return an `EvfSamOutput` (default) or a tuple.
+
+        Raises:
+            ValueError: if not exactly one of `pixel_values` and `image_embeddings` is given, or no sentences are.
+        """
+        # 1. The photo, once.
+        if (pixel_values is None) == (image_embeddings is None):
+            raise ValueError("give exactly one of pixel_values and image_embeddings")
+        if image_embeddings is None:
+            image_embeddings = self.get_image_embeddings(pixel_values)
+
+        # 2. Each sentence becomes a prompt token.
+        if prompt_embeds is None:
+            if multimodal_pixel_values is None or input_ids is None:
+                raise ValueError("give multimodal_pixel_values and input_ids (text), or prompt_embeds")
+            prompt_embeds = self.get_prompt_embeddings(multimodal_pixel_values, input_ids, attention_mask)
+            present = _present(input_ids, attention_mask)
+        else:
+            present = _present(prompt_embeds, attention_mask)
+
+        # 3. The mask decoder reads the token, after points and boxes, over the photo.
+        prompts = {"points": input_points, "labels": input_labels, "boxes": input_boxes, "masks": input_masks}
+        prompts = {name: prompt[present] for name, prompt in prompts.items() if prompt is not None}
+        masks, scores = self._decode(
+            image_embeddings, present.nonzero()[:, 0], prompt_embeds[present], prompts, multimask_output
+        )
+        output = EvfSamOutput(
+            pred_masks=_scatter(masks, present),
+            iou_scores=_scatter(scores, present),
+            prompt_embeds=prompt_embeds,
+            image_embeddings=image_embeddings,
+        )
+
+        # 4. Compare with the target masks.
+        if labels is not None:
+            output.loss_dict = self._losses(output.pred_masks[:, :, 0], present, labels, reshaped_input_sizes)
+            output.loss = (
+                self.config.bce_loss_weight * output.loss_dict["bce"]
+                + self.config.dice_loss_weight * output.loss_dict["dice"]
+            )
+        return output if return_dict in (None, True) else output.to_tuple()
+
+    def _decode(
+        self,
+        image_embeddings: Tensor,
+        photo: Tensor,
+        prompt_embeds: Tensor,
+        prompts: dict[str, Tensor],
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks (N, M, h, w) and scores (N, M) of N sentences; `photo` (N,) tells which photo each is about.
+
+        Sentences with different numbers of points cannot share a sequence: SAM has no mask over prompt tokens,
+        so each group of sentences with prompts alike is decoded on its own.
+        """
+        masks = scores = None
+        for rows, group in _groups_of_equal_prompts(prompts, len(photo), photo.device):
+            group_masks, group_scores = self._decode_group(
+                image_embeddings[photo[rows]], prompt_embeds[rows], group, multimask_output
+            )
+            if len(rows) == len(photo):
+                return group_masks, group_scores
+            if masks is None:
+                masks = group_masks.new_zeros(len(photo), *group_masks.shape[1:])
+                scores = group_scores.new_zeros(len(photo), *group_scores.shape[1:])
+            masks, scores = masks.index_copy(0, rows, group_masks), scores.index_copy(0, rows, group_scores)
+        return masks, scores
+
+    def _decode_group(
+        self, image_embeddings: Tensor, prompt_embeds: Tensor, prompts: dict[str, Tensor], multimask_output: bool
+    ) -> tuple[Tensor, Tensor]:
+        points, boxes = prompts.get("points"), prompts.get("boxes")
+        sparse, dense = self.sam.prompt_encoder(
+            input_points=None if points is None else points[:, None].to(self.dtype),  # (N, 1, n, 2)
+            input_labels=None if points is None else prompts["labels"][:, None],  # (N, 1, n)
+            input_boxes=None if boxes is None else boxes[:, None].to(self.dtype),  # (N, 1, 4)
+            input_masks=None if "masks" not in prompts else prompts["masks"].to(self.dtype),  # (N, 1, h, w)
+        )
+        text = prompt_embeds[:, None, None]  # (N, 1, 1, D)
+        positions = self.sam.get_image_wide_positional_embeddings()
+        masks, scores = self.sam.mask_decoder(
+            image_embeddings=image_embeddings,
+            image_positional_embeddings=positions.expand(len(image_embeddings), -1, -1, -1),
+            sparse_prompt_embeddings=text if sparse is None else torch.cat([sparse.to(text.dtype), text], dim=2),
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask_output,
+        )
+        return masks[:, 0], scores[:, 0]  # (N, 1, M, h, w) -> (N, M, h, w)
+
+    def _losses(
+        self, logits: Tensor, present: Tensor, labels: Tensor | list[Tensor], reshaped_sizes: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Mean losses over all masks: logits (B, P, h, w) against targets on SAM's view or at photo size."""
+        if isinstance(labels, Tensor):
+            logits = interpolate(logits[present][:, None].float(), labels.shape[-2:], mode="bilinear")[:, 0]
+            pairs = [(logits, labels[present].float())]
+        else:
+            sizes = [None] * len(labels) if reshaped_sizes is None else reshaped_sizes.tolist()
+            view = (self.config.view_size, self.config.image_layout)
+            pairs = [
+                (resize_mask_logits(rows[there], target.shape[-2:], *view, size), target.float())
+                for rows, there, target, size in zip(logits, present, labels, sizes, strict=True)
+            ]
+        return {
+            "bce": torch.cat([bce_loss(*pair) for pair in pairs]).mean(),
+            "dice": torch.cat([dice_loss(*pair) for pair in pairs]).mean(),
+        }
+
+
+def _present(per_sentence: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """(B, P) bool: which sentences are there."""
+    if attention_mask is None:
+        return torch.ones(per_sentence.shape[:2], dtype=torch.bool, device=per_sentence.device)
+    return attention_mask.any(-1)
+
+
+def _scatter(values: Tensor, present: Tensor) -> Tensor:
+    """Put (N, ...) values back to their sentences: (B, P, ...), zero elsewhere."""
+    if present.all():
+        return values.view(*present.shape, *values.shape[1:])
+    out = values.new_zeros(present.numel(), *values.shape[1:])
+    rows = present.flatten().nonzero()[:, 0]
+    return out.index_copy(0, rows, values).view(*present.shape, *values.shape[1:])
+
+
+def _groups_of_equal_prompts(prompts: dict[str, Tensor], count: int, device: torch.device):
+    """Yield (row indices, their prompts without padding) for sentences with as many points and boxes as each other."""
+    if "points" not in prompts and "boxes" not in prompts:
+        yield torch.arange(count, device=device), prompts
+        return
+    none = torch.zeros(count, dtype=torch.long, device=device)
+    num_points = (prompts["labels"] != PADDING).sum(1) if "points" in prompts else none
+    num_boxes = (prompts["boxes"] != PADDING).any(1).long() if "boxes" in prompts else none
+    layouts, group_of_row = torch.stack([num_points, num_boxes], dim=1).unique(dim=0, return_inverse=True)
+    for index, (points, boxes) in enumerate(layouts.tolist()):
+        rows = (group_of_row == index).nonzero()[:, 0]
+        group = {name: prompt[rows] for name, prompt in prompts.items()}
+        if "points" in group:
+            group["points"], group["labels"] = group["points"][:, :points], group["labels"][:, :points]
+        absent = ([] if points else ["points", "labels"]) + ([] if boxes else ["boxes"])
+        yield rows, {name: prompt for name, prompt in group.items() if name not in absent}
+
+
+__all__ = ["EvfSamModel", "EvfSamOutput", "EvfSamPreTrainedModel"]

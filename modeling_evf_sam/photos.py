@@ -1,0 +1,97 @@
+"""Reading photos: any file, PIL image, array or tensor becomes an upright 8-bit RGB PIL image."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+# Pillow's own bound against decompression bombs: 89 megapixels take about 1 GB as float32.
+MAX_PIXELS = 89_478_485
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+
+Photo = Image.Image | np.ndarray | torch.Tensor
+
+
+def open_photo(path: str | Path) -> Image.Image:
+    """Reads a photo file: upright, RGB, the first frame of an animation.
+
+    Args:
+        path: a JPEG, PNG, WebP, BMP, TIFF or GIF file. Its type is read from its content, not from its name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, not an image of these types, damaged, or larger than `MAX_PIXELS`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"photo '{path}' is a folder: give the path of one image file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large: to_rgb has an error for it; damaged metadata: not needed
+            with Image.open(path, formats=PHOTO_FORMATS) as image:
+                return to_rgb(image)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"photo '{path}' does not exist: check the path") from None
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"photo '{path}' is not an image: give a file of type {', '.join(PHOTO_FORMATS)}") from None
+    except Exception as error:  # Pillow's readers raise errors of many types on damaged files
+        raise ValueError(f"photo '{path}' cannot be read ({error}): give an intact, smaller image") from error
+
+
+def to_rgb(image: Photo) -> Image.Image:
+    """Converts one photo to an upright 8-bit RGB PIL image.
+
+    Transparent pixels become white. 16-bit values are scaled from 0..65535; float images from 0..1, or from 0..255
+    if any value is above 1. An EXIF rotation is applied.
+
+    Args:
+        image: a PIL image of any mode; a numpy array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); or a torch tensor
+            (H, W), (1, H, W), (3, H, W) or (4, H, W). Arrays and tensors hold uint8, uint16 or bool.
+
+    Raises:
+        ValueError: another type, shape or dtype, no pixels, or more than `MAX_PIXELS`.
+    """
+    if not isinstance(image, Image.Image):
+        image = _image_from_array(image)
+    width, height = image.size
+    if min(width, height) < 1 or width * height > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels: a photo has at least 1 and at most {MAX_PIXELS} of them")
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_to_uint8(np.asarray(image))).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _image_from_array(array: np.ndarray | torch.Tensor) -> Image.Image:
+    if not isinstance(array, (np.ndarray, torch.Tensor)):
+        raise ValueError(f"a photo must be a PIL image, array or tensor, not {type(array).__name__}: see open_photo")
+    shape = tuple(array.shape)
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu()
+        array = (array.permute(1, 2, 0) if array.ndim == 3 else array).numpy()  # (C, H, W) -> (H, W, C)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise ValueError(f"{shape} is not one photo: give an array (H, W, 3) or a tensor (3, H, W)")
+    if array.size == 0:
+        raise ValueError(f"{shape} is a photo without pixels")
+    if array.dtype not in (np.uint8, np.uint16, np.bool_):
+        raise ValueError(f"a photo has whole numbers 0..255 (uint8), not {array.dtype}: scale and convert it first")
+    return Image.fromarray(np.ascontiguousarray(_to_uint8(array)))
+
+
+def _to_uint8(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
+    if np.issubdtype(array.dtype, np.floating):
+        array = np.nan_to_num(array, posinf=255.0)
+        return (array * (255 if array.max() <= 1 else 1)).round().clip(0, 255).astype(np.uint8)
+    return ((array.astype(np.int64).clip(0, 65535) + 128) // 257).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Training: recipes, stages, and what each stage learns."""

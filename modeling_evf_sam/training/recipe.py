@@ -1,0 +1,114 @@
+"""Recipes: a training run as data, read from YAML and checked before anything is built."""
+
+import dataclasses
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RECIPES = files(__package__) / "recipes"
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        objective: what is learned: "prompts", "patches" or "text" (`training.objectives`).
+        steps: optimiser steps.
+        batch_size: scenes per step.
+        learning_rate: peak of the schedule: linear warm-up, then cosine decay to zero.
+        decoder_learning_rate: the same for SAM's mask decoder; default `learning_rate`.
+        warmup_steps: steps of the warm-up.
+        weight_decay: AdamW's decay of weight matrices.
+        kinds: kinds of sentences to draw, default all.
+        sentences_per_scene: sentences of each scene.
+        eval_every: steps between evaluations on held-out scenes.
+    """
+
+    objective: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+    decoder_learning_rate: float | None = None
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    kinds: list[str] | None = None
+    sentences_per_scene: int = 4
+    eval_every: int = 1000
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """A whole run.
+
+    Attributes:
+        model: arguments of `EvfSamConfig`.
+        tokenizer: arguments of `training.tokenizer.train_tokenizer`.
+        stages: name -> `Stage`, in the order in which they run.
+        seed: seed of weights, scenes and order.
+        workers: processes that prepare batches.
+        eval_scenes: held-out scenes of an evaluation during training.
+    """
+
+    model: dict[str, Any]
+    tokenizer: dict[str, Any]
+    stages: dict[str, Stage]
+    seed: int = 0
+    workers: int = 1
+    eval_scenes: int = 128
+
+
+def load_recipe(name: str, changes: list[str] | None = None) -> Recipe:
+    """Read a recipe by the name of a shipped one or by its file.
+
+    Args:
+        name: "rendered_scenes", or the path of a YAML file.
+        changes: entries to replace, as "stages.text.steps=100"; values are read as YAML.
+
+    Raises:
+        ValueError: for an unknown recipe or key; the message lists the known ones.
+    """
+    shipped = RECIPES / f"{name}.yaml"
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else Path(str(shipped))
+    if not path.is_file():
+        known = sorted(Path(str(entry)).stem for entry in RECIPES.iterdir())
+        raise ValueError(f"no recipe {name}: give a YAML file or one of {', '.join(known)}")
+    values = yaml.safe_load(path.read_text())
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a recipe: it must be a mapping")
+    for change in changes or []:
+        _set(values, change)
+    stages = values.pop("stages", None) or {}
+    if not stages:
+        raise ValueError(f"{path} has no stages")
+    return _build(
+        Recipe, {**values, "stages": {key: _build(Stage, stage, f"stages.{key}.") for key, stage in stages.items()}}
+    )
+
+
+def _set(values: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    *parents, last = key.split(".")
+    if not equals:
+        raise ValueError(f"--set {change}: write key=value")
+    for parent in parents:
+        values = values.get(parent) if isinstance(values, dict) else None
+        if not isinstance(values, dict):
+            raise ValueError(f"--set {change}: the recipe has no {parent}")
+    values[last] = yaml.safe_load(text)
+
+
+def _build(cls: type, values: dict[str, Any], where: str = "") -> Any:
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = [where + key for key in values if key not in fields]
+    missing = [
+        where + name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING
+    ]
+    if unknown:
+        raise ValueError(f"unknown recipe keys: {', '.join(unknown)}; known: {', '.join(fields)}")
+    if missing:
+        raise ValueError(f"the recipe lacks {', '.join(missing)}")
+    return cls(**values)

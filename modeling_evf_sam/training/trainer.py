@@ -1,0 +1,80 @@
+"""transformers' Trainer, with gIoU and cIoU in its progress and a rate of its own for the mask decoder."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import EvalPrediction, Trainer
+
+from ..data.expressions import Expression
+from ..data.rendered_scenes import RenderedScenes, Scene
+from ..evaluation.metrics import summarize
+from .objectives import Objective
+
+
+class DrawnScenes(Dataset):
+    """Scenes with their expressions, as the objectives collate them."""
+
+    def __init__(self, scenes: RenderedScenes):
+        self.scenes = scenes
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> tuple[Scene, list[Expression]]:
+        return self.scenes.draw(index)
+
+
+def iou_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """The gIoU and cIoU of an evaluation; the predictions are intersections and unions."""
+    intersections, unions = prediction.predictions
+    figures = summarize(intersections, unions)
+    return {name: figures[name] for name in ("giou", "ciou")}
+
+
+class ObjectiveTrainer(Trainer):
+    """Trains an `Objective`; each log line has the IoU of the batches since the last one."""
+
+    def __init__(self, *args: Any, decoder_learning_rate: float | None = None, **kwargs: Any):
+        super().__init__(*args, compute_metrics=iou_metrics, **kwargs)
+        self.decoder_learning_rate = decoder_learning_rate or self.args.learning_rate
+        self.counts: list[tuple[Tensor, Tensor]] = []
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW without decay of vectors and embeddings, in one group for the mask decoder and one for the rest."""
+        assert isinstance(self.model, Objective)
+        decoder = {id(parameter) for parameter in self.model.model.sam.mask_decoder.parameters()}
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                groups.setdefault((id(parameter) in decoder, parameter.ndim > 1), []).append(parameter)
+        self.optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": self.decoder_learning_rate if in_decoder else self.args.learning_rate,
+                    "weight_decay": self.args.weight_decay if is_matrix else 0.0,
+                }
+                for (in_decoder, is_matrix), parameters in groups.items()
+            ],
+            betas=(self.args.adam_beta1, self.args.adam_beta2),
+            fused=True,
+        )
+        return self.optimizer
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        """The objective's own loss."""
+        outputs = model(**inputs)
+        if model.training:
+            self.counts.append((outputs["intersections"], outputs["unions"]))
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add gIoU and cIoU to the line of the training loss."""
+        if "loss" in logs and self.counts:
+            intersections, unions = (torch.cat(counts).cpu().numpy() for counts in zip(*self.counts, strict=True))
+            figures = summarize(intersections, unions)
+            logs = {**logs, "giou": round(figures["giou"], 4), "ciou": round(figures["ciou"], 4)}
+            self.counts.clear()
+        super().log(logs, *args, **kwargs)

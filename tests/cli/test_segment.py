@@ -1,0 +1,180 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+from safetensors.torch import load_file, save_file
+
+from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.cli import main
+
+SENTENCES = ["the red circle", "Star -- left of the BLUE square!"]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    """A current folder with a photo in it."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save("photo.png")
+    return tmp_path
+
+
+@pytest.fixture
+def segment(tiny_checkpoint):
+    return lambda *arguments: main(["segment", "--model", str(tiny_checkpoint), *map(str, arguments)])
+
+
+def _files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_writes_masks_overlay_and_json_that_agree(segment, workplace, tiny_checkpoint, capsys):
+    assert segment("photo.png", *SENTENCES) == 0
+    folder = workplace / "photo_masks"
+    names = ["01_the_red_circle.png", "02_star_left_of_the_blue_square.png"]
+    assert _files(folder) == [*names, "overlay.png", "result.json"]
+    record = json.loads((folder / "result.json").read_text())
+    assert (record["photo"], record["width"], record["height"]) == ("photo.png", 60, 40)
+    assert [entry["file"] for entry in record["masks"]] == names
+    assert [entry["sentence"] for entry in record["masks"]] == SENTENCES
+
+    model = EvfSamModel.from_pretrained(tiny_checkpoint)
+    processor = EvfSamProcessor.from_pretrained(tiny_checkpoint)
+    inputs = processor(images=[Image.open("photo.png")], text=[SENTENCES])
+    with torch.no_grad():
+        (expected,) = processor.post_process_referring_segmentation(model(**inputs), inputs)
+    for entry, mask, score, box in zip(record["masks"], *expected.values(), strict=True):
+        assert entry["semantic"] is False
+        assert entry["score"] == pytest.approx(score.item())
+        assert entry["box"] == box.tolist()
+        assert entry["area"] == mask.sum()
+        assert np.array_equal(coco_mask.decode(entry["rle"]), mask)
+        picture = Image.open(folder / entry["file"])
+        assert picture.mode == "L"
+        assert np.array_equal(np.asarray(picture), mask.numpy() * np.uint8(255))
+    out = capsys.readouterr().out
+    assert all(f"photo_masks/{name}" in out for name in [*names, "overlay.png", "result.json"])
+
+
+def test_encodes_the_photo_once(segment, monkeypatch):
+    sizes, encode = [], EvfSamModel.get_image_embeddings
+    monkeypatch.setattr(
+        EvfSamModel, "get_image_embeddings", lambda self, pixels: sizes.append(len(pixels)) or encode(self, pixels)
+    )
+    assert segment("photo.png", "a circle", "a square", "a star") == 0
+    assert sizes == [1]
+
+
+def test_prompts_and_mode_reach_the_processor(segment, monkeypatch):
+    seen, call = [], EvfSamProcessor.__call__
+    monkeypatch.setattr(
+        EvfSamProcessor, "__call__", lambda self, **options: seen.append(options) or call(self, **options)
+    )
+    prompts = ["--point", "1,2", "--point", "30.5,4", "--box", "0,0,60,40"]
+    assert segment("photo.png", "circle", "star", "--semantic", *prompts) == 0
+    assert seen[0]["text"] == [["circle", "star"]]
+    assert seen[0]["semantic"] is True
+    assert seen[0]["input_points"] == [[[[1, 2], [30.5, 4]]] * 2]
+    assert seen[0]["input_boxes"] == [[[0, 0, 60, 40]] * 2]
+
+
+def test_json_on_standard_output_is_all_that_is_there(segment, workplace, capsys):
+    assert segment("photo.png", "the star", "--json", "-", "--output", "there") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((workplace / "there" / "result.json").read_text())
+    assert "01_the_star.png" in err
+
+
+def test_a_second_run_replaces_the_files(segment, workplace):
+    assert segment("photo.png", "the star") == 0
+    Image.new("RGB", (8, 8)).save("photo.png")
+    assert segment("photo.png", "the star", "--json", "copy.json") == 0
+    assert Image.open("photo_masks/01_the_star.png").size == (8, 8)
+    assert json.loads((workplace / "copy.json").read_text())["width"] == 8
+
+
+def _exif(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return {"exif": exif}
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "options", "size"),
+    [
+        ("deep.png", Image.fromarray(np.full((4, 6), 40_000, np.uint16)), {}, (6, 4)),
+        ("print.jpg", Image.new("CMYK", (6, 4)), {}, (6, 4)),
+        ("palette.png", Image.new("P", (6, 4)), {}, (6, 4)),
+        ("alpha.png", Image.new("RGBA", (6, 4), (255, 0, 0, 0)), {}, (6, 4)),
+        ("rotated.jpg", Image.new("RGB", (6, 4)), _exif(6), (4, 6)),
+        ("thin.png", Image.new("RGB", (1, 300)), {}, (1, 300)),
+        ("dot.png", Image.new("L", (1, 1)), {}, (1, 1)),
+    ],
+)
+def test_unusual_photos_work(segment, workplace, name, image, options, size):
+    image.save(name, **options)
+    assert segment(name, "the star", "--output", "masks") == 0
+    assert Image.open("masks/01_the_star.png").size == size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.png", "star"], "'nothing.png' does not exist"),
+        ([".", "star"], "'.' is a folder"),
+        (["text.png", "star"], "'text.png' is not an image"),
+        (["cut.jpg", "star"], "'cut.jpg' cannot be read"),
+        (["photo.png", ""], "no words"),
+        (["photo.png", "star", "  "], "sentence 1 has no words"),
+        (["photo.png", "star " * 100], "shorten it"),
+        (["photo.png", "star", "--point", "60.5,3"], "outside the photo"),
+        (["photo.png", "star", "--point", "3"], "--point '3' must be 2 numbers"),
+        (["photo.png", "star", "--point", "a,b"], "--point 'a,b' must be 2 numbers"),
+        (["photo.png", "star", "--box", "1,2,3"], "--box '1,2,3' must be 4 numbers"),
+        (["photo.png", "star", "--box", "20,2,10,9"], "x0 < x1"),
+        (["photo.png", "star", "--box", "nan,2,10,9"], "nan"),
+        (["photo.png", "star", "--output", "photo.png"], "cannot write into 'photo.png'"),
+        (["photo.png", "star", "--json", "photo.png/result.json"], "cannot write into 'photo.png'"),
+        (["photo.png", "star", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["photo.png", "star", "--model", "./nowhere"], "'./nowhere' is no folder with a config.json"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(segment, workplace, arguments, message, capsys):
+    (workplace / "text.png").write_text("hello")
+    Image.effect_noise((64, 64), 50).save("cut.jpg")
+    (workplace / "cut.jpg").write_bytes((workplace / "cut.jpg").read_bytes()[:800])
+    before = _files(workplace)
+    assert segment(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert _files(workplace) == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda tensors, name: tensors.pop(name), "missing"),
+        (lambda tensors, name: tensors.update(more=torch.zeros(1)), "unknown"),
+        (lambda tensors, name: tensors.update({name: torch.zeros(3, 3)}), "misshapen"),
+        (lambda tensors, name: tensors[name].fill_(torch.nan), "not finite"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tiny_checkpoint, workplace, damage, message, capsys):
+    shutil.copytree(tiny_checkpoint, workplace / "damaged")
+    weights = workplace / "damaged" / "model.safetensors"
+    tensors = load_file(weights)
+    damage(tensors, "projector.fc1.weight")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    assert main(["segment", "photo.png", "the star", "--model", "damaged"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: damaged ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (workplace / "photo_masks").exists()

@@ -1,0 +1,108 @@
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import BatchFeature
+
+from modeling_evf_sam.data.referring_sample import ReferringSample
+from modeling_evf_sam.evaluation.evaluator import evaluate_model
+from modeling_evf_sam.evaluation.metrics import summarize
+
+
+def _mask(height, width, pixels):
+    return (np.arange(height * width) < pixels).reshape(height, width)
+
+
+def _sample(width, height, targets, kinds):
+    return ReferringSample(
+        photo=Image.new("RGB", (width, height)),
+        sentences=[f"object of {target} pixels" for target in targets],
+        masks=np.stack([_mask(height, width, target) for target in targets]),
+        semantic=[kind == "semantic" for kind in kinds],
+        kinds=kinds,
+    )
+
+
+class _Processor:
+    """Hands the photos through to the model below; masks come back with the number of pixels it decided on."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, *, images, text, semantic, return_tensors):
+        self.calls.append((len(images), text, semantic))
+        return BatchFeature({"sizes": torch.tensor([image.size for image in images]), "text": text})
+
+    def post_process_referring_segmentation(self, outputs, inputs):
+        return [
+            {"masks": torch.from_numpy(np.stack([_mask(height, width, pixels) for pixels in row]))}
+            for row, (width, height) in zip(outputs, inputs["sizes"].tolist(), strict=True)
+        ]
+
+
+class _Model(torch.nn.Module):
+    """Answers every sentence "object of N pixels" with the first 10 pixels of the photo."""
+
+    device = torch.device("cpu")
+
+    def forward(self, sizes, text):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        return [[10] * len(sentences) for sentences in text]
+
+
+SAMPLES = [
+    _sample(8, 6, [10, 20], ["attribute", "relation"]),
+    _sample(5, 9, [5], ["semantic"]),
+    _sample(4, 4, [16], []),
+]
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(1, [1, 1, 1]), (2, [2, 1]), (8, [3])])
+def test_pixels_are_counted_at_photo_size_for_any_batch(batch_size, batches):
+    processor = _Processor()
+    result = evaluate_model(_Model(), processor, iter(SAMPLES), batch_size=batch_size)
+    assert [count for count, _, _ in processor.calls] == batches
+    assert result.intersections == [10, 10, 5, 10]
+    assert result.unions == [10, 20, 10, 16]
+    assert result.kinds == ["attribute", "relation", "semantic", ""]
+    assert result.overall == summarize([10, 10, 5, 10], [10, 20, 10, 16])
+    assert {kind: figures["giou"] for kind, figures in result.by_kind.items()} == {
+        "attribute": 1.0,
+        "relation": 0.5,
+        "semantic": 0.5,
+    }
+    assert result.to_dict() == {**result.overall, "by_kind": result.by_kind}
+
+
+def test_semantic_sentences_are_asked_as_such():
+    processor = _Processor()
+    evaluate_model(_Model(), processor, SAMPLES, batch_size=8)
+    assert processor.calls[0][2] == [[False, False], [True], []]
+
+
+def test_model_returns_to_its_mode_and_progress_sees_every_sample():
+    model, seen = _Model().train(), []
+    evaluate_model(model, _Processor(), SAMPLES, progress=lambda samples: (seen.append(s) or s for s in samples))
+    assert model.training
+    assert seen == SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "expected"),
+    [
+        (SAMPLES, 4, nullcontext()),
+        (SAMPLES, 0, pytest.raises(ValueError, match="batch_size must be at least 1")),
+        (
+            [replace(SAMPLES[2], photo=Image.new("RGB", (4, 5)))],
+            1,
+            pytest.raises(ValueError, match=r"'object of 16 pixels': predicted masks are \(1, 5, 4\)"),
+        ),
+    ],
+)
+def test_checks(samples, batch_size, expected):
+    with expected:
+        evaluate_model(_Model(), _Processor(), samples, batch_size=batch_size)

@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor, resize_mask_logits, resized_size
+
+
+def synthetic_photo(height: int = 45, width: int = 70) -> np.ndarray:
+    rows, columns, channels = np.ogrid[:height, :width, :3]
+    return ((rows * rows * 3 + columns * 5 + rows * columns + channels * 80) % 256).astype(np.uint8)
+
+
+@pytest.mark.parametrize("photo", ["bus", "carrots", "zebra"])
+@pytest.mark.parametrize(("layout", "view"), [("pad", "sam"), ("stretch", "sam2_eval")])
+def test_views_equal_the_originals(shared, photo, layout, view):
+    golden = load_file(shared / "golden/preprocessing/preprocessing.safetensors")
+
+    inputs = EvfSamImageProcessor(image_layout=layout)(golden[f"{photo}.rgb"].numpy())
+
+    assert torch.equal(inputs["multimodal_pixel_values"][0], golden[f"{photo}.beit"])
+    assert torch.equal(inputs["pixel_values"][0, :, ::8, ::8], golden[f"{photo}.{view}.every8"])
+    expected = golden[f"{photo}.resize"].tolist() if layout == "pad" else [1024, 1024]
+    assert inputs["reshaped_input_sizes"].tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        (
+            "pad",
+            [
+                [-1.9809059, -0.2684306, 0.2110625, 0.0],
+                [-0.4950980, 0.3977591, -0.3200280, 0.0],
+                [1.1236602, 0.4962092, 0.7925054, 0.0],
+            ],
+        ),
+        (
+            "stretch",
+            [
+                [-2.0322802, -0.1485573, -0.8506722, -0.4225534],
+                [-0.5476190, 0.8004202, -0.2850140, -0.1449580],
+                [1.0713726, 0.0953377, 1.3328105, 1.0365142],
+            ],
+        ),
+    ],
+)
+def test_sam_view_of_a_synthetic_photo(layout, expected):
+    """The figures come from code that equals the original's golden tensors bit by bit."""
+    inputs = EvfSamImageProcessor(image_layout=layout, image_size=32)(synthetic_photo())
+
+    pixels = inputs["pixel_values"][0][:, [0, 10, 19, 25], [0, 20, 31, 5]]
+    torch.testing.assert_close(pixels, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_multimodal_view_of_a_synthetic_photo():
+    inputs = EvfSamImageProcessor(multimodal_image_size=16)(synthetic_photo())
+
+    pixels = inputs["multimodal_pixel_values"][0][:, [0, 7, 15], [0, 9, 15]]
+    expected = [
+        [-0.9065648, -0.0660281, -0.4130315],
+        [-0.2791139, -0.2189985, 0.2515665],
+        [0.3483372, 0.3761294, 0.1773146],
+    ]
+    torch.testing.assert_close(pixels, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_multimodal_view_overshoots_at_edges():
+    edge = np.zeros((8, 8), dtype=np.uint8)
+    edge[:, 4:] = 255
+
+    view = EvfSamImageProcessor(multimodal_image_size=32)(edge)["multimodal_pixel_values"]
+
+    assert view.min() < -1
+    assert view.max() > 1
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (480, 640, (768, 1024)),
+        (427, 640, (683, 1024)),
+        (333, 500, (682, 1024)),
+        (3, 2048, (2, 1024)),  # 1.5 rounds up
+        (1, 5000, (1, 1024)),
+        (5000, 1, (1024, 1)),
+        (1, 1, (1024, 1024)),
+    ],
+)
+def test_resized_size(height, width, expected):
+    assert resized_size(height, width, 1024) == expected
+
+
+def test_batch_of_photos_of_different_sizes_and_kinds():
+    photos = [
+        Image.fromarray(synthetic_photo(20, 30)),
+        synthetic_photo(1, 300),
+        torch.from_numpy(synthetic_photo(40, 10)).permute(2, 0, 1),
+    ]
+    processor = EvfSamImageProcessor(image_size=32, multimodal_image_size=16)
+
+    inputs = processor(photos)
+
+    assert inputs["pixel_values"].shape == (3, 3, 32, 32)
+    assert inputs["multimodal_pixel_values"].shape == (3, 3, 16, 16)
+    assert inputs["original_sizes"].tolist() == [[20, 30], [1, 300], [40, 10]]
+    assert inputs["reshaped_input_sizes"].tolist() == [[21, 32], [1, 32], [32, 8]]
+    for index, photo in enumerate(photos):
+        for name, values in processor(photo).items():
+            assert torch.equal(values[0], inputs[name][index])
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        ([], {}, "no photos given"),
+        ([synthetic_photo(), "photo.jpg"], {}, "photo 1: a photo must be a PIL image"),
+        (synthetic_photo(), {"return_tensors": "np"}, "return_tensors='np' is not available"),
+    ],
+)
+def test_preprocess_refuses(images, options, message):
+    with pytest.raises(ValueError, match=message):
+        EvfSamImageProcessor(image_size=32)(images, **options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_layout": "crop"}, "image_layout 'crop' is unknown: use one of pad, stretch"),
+        ({"image_size": 0}, "at least 1, got 0 and 224"),
+        ({"multimodal_image_size": -1}, "at least 1, got 1024 and -1"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EvfSamImageProcessor(**settings)
+
+
+@pytest.mark.parametrize("auto_class", [EvfSamImageProcessor, AutoImageProcessor])
+def test_reloaded_processor_gives_the_same_views(tmp_path, auto_class):
+    settings = {"image_layout": "stretch", "image_size": 32, "image_mean": [1.0, 2.0, 3.0]}
+    processor = EvfSamImageProcessor(**settings, multimodal_image_size=16, multimodal_image_std=[0.1, 0.2, 0.3])
+    processor.save_pretrained(tmp_path)
+
+    reloaded = auto_class.from_pretrained(tmp_path)
+
+    assert type(reloaded) is EvfSamImageProcessor
+    assert reloaded.to_dict() == processor.to_dict()
+    for name, values in processor(synthetic_photo()).items():
+        assert torch.equal(values, reloaded(synthetic_photo())[name])
+
+
+def test_setting_is_overridden_while_loading(tmp_path):
+    EvfSamImageProcessor().save_pretrained(tmp_path)
+
+    assert EvfSamImageProcessor.from_pretrained(tmp_path, image_layout="stretch").image_layout == "stretch"
+    with pytest.raises(ValueError, match="image_layout 'crop' is unknown"):
+        EvfSamImageProcessor.from_pretrained(tmp_path, image_layout="crop")
+
+
+def test_padded_mask_logits_equal_the_library_s_sam():
+    logits = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = SamImageProcessorPil().post_process_masks(
+        [logits[:, None]],
+        [[53, 35]],
+        [resized_size(53, 35, 64)],
+        binarize=False,
+        pad_size={"height": 64, "width": 64},
+    )
+
+    assert torch.equal(resize_mask_logits(logits, (53, 35), 64, "pad"), expected[0][:, 0])
+
+
+@pytest.mark.parametrize(("folder", "image_size"), [("evf_sam2", 256), ("evf_efficient_sam", 128)])
+def test_stretched_mask_logits_equal_the_original_s(shared, folder, image_size):
+    outputs = load_file(shared / "golden" / folder / "outputs.safetensors")
+    original_size = load_file(shared / "golden" / folder / "inputs.safetensors")["original_size"]
+    best = outputs["inference.mask_decoder.1"][0].argmax()
+    logits = outputs["inference.mask_decoder.0"][:, best]
+
+    resized = resize_mask_logits(logits, original_size, image_size, "stretch")
+
+    torch.testing.assert_close(resized, outputs["inference.pred_mask"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("layout", ["pad", "stretch"])
+@pytest.mark.parametrize("count", [0, 2])
+def test_mask_logits_are_differentiable_in_float32(layout, count):
+    logits = torch.randn(count, 8, 8, dtype=torch.bfloat16, requires_grad=True)
+
+    resized = resize_mask_logits(logits, torch.tensor([5, 12]), 32, layout)
+    resized.sum().backward()
+
+    assert (resized.shape, resized.dtype) == ((count, 5, 12), torch.float32)
+    assert logits.grad.isfinite().all()
+    assert count == 0 or logits.grad.abs().sum() > 0

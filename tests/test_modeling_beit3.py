@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from modeling_evf_sam import Beit3Config, Beit3Model
+from modeling_evf_sam.original_checkpoints import convert_state_dict
+from tests.golden import GOLDEN_ENCODER, ruled_tensor
+
+SIZES = {name: value for name, value in GOLDEN_ENCODER.items() if name != "model_type"}
+
+
+@pytest.fixture(scope="module")
+def model() -> Beit3Model:
+    model = Beit3Model(Beit3Config(**SIZES)).eval()
+    model.load_state_dict({name: ruled_tensor(name, tuple(value.shape)) for name, value in model.state_dict().items()})
+    return model
+
+
+@torch.no_grad()
+def test_reads_an_image_a_sentence_or_both(model):
+    image, ids = torch.randn(2, 3, 32, 32), torch.randint(4, 120, (2, 5))
+    assert model(pixel_values=image).last_hidden_state.shape == (2, 17, 32)
+    assert model(input_ids=ids).last_hidden_state.shape == (2, 5, 32)
+    assert model(pixel_values=image, input_ids=ids).last_hidden_state.shape == (2, 22, 32)
+
+
+@torch.no_grad()
+def test_fusion_goes_both_ways(model):
+    image, ids = torch.randn(1, 3, 32, 32), torch.randint(4, 120, (1, 5))
+    both = model(pixel_values=image, input_ids=ids).last_hidden_state
+    other_text = model(pixel_values=image, input_ids=ids.flip(1)).last_hidden_state
+    other_image = model(pixel_values=-image, input_ids=ids).last_hidden_state
+    assert (both[:, :17] - other_text[:, :17]).abs().max() > 1e-3
+    assert (both[:, 17:] - other_image[:, 17:]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_padding_changes_nothing(model):
+    image, ids = torch.randn(1, 3, 32, 32), torch.randint(4, 120, (1, 5))
+    padded, mask = torch.nn.functional.pad(ids, (0, 4), value=1), torch.tensor([[1] * 5 + [0] * 4])
+    expected = model(pixel_values=image, input_ids=ids).last_hidden_state
+    found = model(pixel_values=image, input_ids=padded, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(found[:, :22], expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_attention_implementations_agree(model):
+    eager = Beit3Model._from_config(model.config, attn_implementation="eager").eval()
+    eager.load_state_dict(model.state_dict())
+    image, ids, mask = (
+        torch.randn(2, 3, 32, 32),
+        torch.randint(4, 120, (2, 5)),
+        torch.tensor([[1] * 5, [1, 1, 0, 0, 0]]),
+    )
+    outputs = eager(image, ids, mask, output_attentions=True, output_hidden_states=True)
+    torch.testing.assert_close(
+        outputs.last_hidden_state[:, :17], model(image, ids, mask).last_hidden_state[:, :17], atol=1e-5, rtol=0
+    )
+    assert [weights.shape for weights in outputs.attentions] == [(2, 4, 22, 22)] * 3
+    assert not outputs.attentions[0][1, :, :, 19:].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_size": 30}, "not a multiple of num_attention_heads"),
+        ({"image_size": 30}, "not a multiple of patch_size"),
+    ],
+)
+def test_sizes_that_do_not_fit(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Beit3Config(**{**SIZES, **changes})
+
+
+def test_nothing_to_read(model):
+    with pytest.raises(ValueError, match="give pixel_values, input_ids, or both"):
+        model()
+
+
+def test_parameters_of_the_released_sizes():
+    """The counts of BEIT-3 large and base in the original (220,987,392 and 672,702,464)."""
+    base = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+    for changes, count in (({}, 672_702_464), (base, 220_987_392)):
+        with torch.device("meta"):
+            model = Beit3Model(Beit3Config(**changes))
+        assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_names_of_a_single_file():
+    converted = convert_state_dict({"beit3.encoder.layers.0.ffn.A.ffn_layernorm.bias": torch.zeros(64)})
+    assert list(converted) == ["multimodal_encoder.layers.0.mlp.vision.layer_norm.bias"]

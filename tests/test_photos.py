@@ -1,0 +1,159 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from modeling_evf_sam.photos import open_photo, to_rgb
+
+COLOUR = (200, 100, 50)
+CLEAR = (200, 100, 50, 0)
+HALF = (0, 0, 0, 128)
+
+
+def palette(transparent: bool) -> Image.Image:
+    image = Image.new("P", (3, 2), 0)
+    image.putpalette(COLOUR)
+    if transparent:
+        image.info["transparency"] = 0
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.new("RGB", (3, 2), COLOUR), COLOUR),
+        (Image.new("1", (3, 2), 1), (255, 255, 255)),
+        (Image.new("L", (3, 2), 7), (7, 7, 7)),
+        (Image.new("LA", (3, 2), (0, 128)), (127, 127, 127)),
+        (palette(transparent=False), COLOUR),
+        (palette(transparent=True), (255, 255, 255)),
+        (Image.new("RGBA", (3, 2), CLEAR), (255, 255, 255)),
+        (Image.new("RGBA", (3, 2), HALF), (127, 127, 127)),
+        (Image.new("CMYK", (3, 2), (0, 255, 255, 0)), (255, 0, 0)),
+        (Image.new("I;16", (3, 2), 65535), (255, 255, 255)),
+        (Image.new("I;16B", (3, 2), 257 * 9), (9, 9, 9)),
+        (Image.new("I", (3, 2), 70000), (255, 255, 255)),
+        (Image.new("F", (3, 2), 0.5), (128, 128, 128)),
+        (Image.new("F", (3, 2), 200.4), (200, 200, 200)),
+        (Image.new("F", (3, 2), float("nan")), (0, 0, 0)),
+        (np.full((2, 3, 3), COLOUR, dtype=np.uint8), COLOUR),
+        (np.full((2, 3, 4), HALF, dtype=np.uint8), (127, 127, 127)),
+        (np.full((2, 3, 1), 7, dtype=np.uint8), (7, 7, 7)),
+        (np.full((2, 3), 257 * 9 + 100, dtype=np.uint16), (9, 9, 9)),
+        (np.ones((2, 3), dtype=bool), (255, 255, 255)),
+        (torch.tensor(COLOUR, dtype=torch.uint8)[:, None, None].expand(3, 2, 3), COLOUR),
+        (torch.full((1, 2, 3), 7, dtype=torch.uint8), (7, 7, 7)),
+        (torch.full((2, 3), 7, dtype=torch.uint8), (7, 7, 7)),
+    ],
+)
+def test_to_rgb(image, expected):
+    photo = to_rgb(image)
+
+    assert (photo.mode, photo.size) == ("RGB", (3, 2))
+    assert photo.getpixel((2, 1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("photo.jpg", "not str: see open_photo"),
+        (np.zeros((2, 3, 2), dtype=np.uint8), r"\(2, 3, 2\) is not one photo"),
+        (torch.zeros(2, 3, 3, dtype=torch.uint8), r"\(2, 3, 3\) is not one photo"),
+        (np.zeros((1, 2, 3, 3), dtype=np.uint8), r"\(1, 2, 3, 3\) is not one photo"),
+        (np.zeros((2, 3, 3)), "not float64: scale and convert"),
+        (np.zeros((0, 3, 3), dtype=np.uint8), r"\(0, 3, 3\) is a photo without pixels"),
+        (Image.new("RGB", (0, 3)), "0 x 3 pixels"),
+    ],
+)
+def test_to_rgb_refuses(image, message):
+    with pytest.raises(ValueError, match=message):
+        to_rgb(image)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.gif", "a.webp", "a.jpg", "png.txt"])
+def test_open_photo_reads(tmp_path, name):
+    file = tmp_path / name
+    options = {"lossless": True} if name == "a.webp" else {}
+    Image.new("RGB", (8, 4), COLOUR).save(file, "PNG" if name == "png.txt" else None, **options)
+
+    photo = open_photo(file)
+
+    assert (photo.mode, photo.size) == ("RGB", (8, 4))
+    np.testing.assert_allclose(photo.getpixel((0, 0)), COLOUR, atol=2 if name == "a.jpg" else 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1)])
+def test_open_photo_reads_thin_photos(tmp_path, shape):
+    Image.fromarray(np.zeros(shape, dtype=np.uint8)).save(tmp_path / "thin.png")
+
+    assert open_photo(tmp_path / "thin.png").size == shape[::-1]
+
+
+def test_open_photo_turns_by_exif(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn clockwise by 90 degrees
+    image = Image.new("RGB", (16, 8), "black")
+    image.paste("white", (0, 0, 8, 8))
+    image.save(tmp_path / "turned.png", exif=exif)
+
+    photo = open_photo(str(tmp_path / "turned.png"))
+
+    assert photo.size == (8, 16)
+    assert [photo.getpixel((4, y)) for y in (2, 13)] == [(255, 255, 255), (0, 0, 0)]
+    assert to_rgb(photo).size == (8, 16), "the rotation must not be applied twice"
+
+
+def test_open_photo_takes_the_first_frame(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+
+    assert open_photo(tmp_path / "film.gif").getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_open_photo_keeps_16_bits_in_range(tmp_path):
+    values = np.array([[0, 257, 30000, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+
+    assert [open_photo(tmp_path / "deep.png").getpixel((x, 0))[0] for x in range(4)] == [0, 1, 117, 255]
+
+
+def write_truncated(file: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "JPEG")
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+def write_announced(file: Path, width: int, height: int) -> None:
+    """A small BMP file whose header announces another size."""
+    Image.new("RGB", (2, 2)).save(file, "BMP")
+    content = file.read_bytes()
+    file.write_bytes(content[:18] + struct.pack("<ii", width, height) + content[26:])
+
+
+@pytest.mark.parametrize(
+    ("write", "error", "message"),
+    [
+        (lambda file: None, FileNotFoundError, "does not exist: check the path"),
+        (Path.mkdir, ValueError, "is a folder"),
+        (Path.touch, ValueError, "is not an image: give a file of type JPEG, PNG"),
+        (lambda file: file.write_text("<html>404</html>"), ValueError, "is not an image"),
+        (lambda file: Image.new("RGB", (2, 2)).save(file, "PPM"), ValueError, "is not an image"),
+        (write_truncated, ValueError, "cannot be read .*truncated"),
+        (lambda file: write_announced(file, 9500, 9500), ValueError, "9500 x 9500 pixels.*at most"),
+        (lambda file: write_announced(file, 50000, 50000), ValueError, "cannot be read .*decompression bomb"),
+    ],
+    ids=["missing", "folder", "empty", "web page", "other type", "truncated", "too large", "bomb"],
+)
+@pytest.mark.filterwarnings("error")
+def test_open_photo_refuses(tmp_path, write, error, message):
+    file = tmp_path / "photo"
+    write(file)
+
+    with pytest.raises(error, match=message) as caught:
+        open_photo(file)
+
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
