@@ -6,7 +6,7 @@ OUTPUT ?= demo_masks
 
 export OMP_NUM_THREADS ?= 1
 SETTINGS := setup.cfg pyproject.toml constraints.txt
-INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
+INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -qq --constraint constraints.txt --editable
 
 .PHONY: demo test test-slow style clean
 

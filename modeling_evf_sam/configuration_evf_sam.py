@@ -1,5 +1,7 @@
 """Configurations of EVF-SAM and of its multimodal encoder, BEIT-3."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
@@ -47,7 +49,7 @@ class Beit3Config(PreTrainedConfig):
     bos_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 2
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
@@ -82,14 +84,14 @@ class EvfSamConfig(PreTrainedConfig):
     }
     keys_to_ignore_at_inference = ["loss_dict", "prompt_embeds", "image_embeddings"]  # noqa: RUF012
 
-    multimodal_config: dict | PreTrainedConfig | None = None
-    sam_config: dict | PreTrainedConfig | None = None
+    multimodal_config: Any = None
+    sam_config: Any = None
     image_layout: str = "pad"
     bce_loss_weight: float = 1.0
     dice_loss_weight: float = 1.0
     initializer_range: float = 0.02
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         if self.image_layout not in IMAGE_LAYOUTS:
             raise ValueError(f"image_layout is {self.image_layout!r}, expected one of {', '.join(IMAGE_LAYOUTS)}")
         super().__post_init__(**kwargs)

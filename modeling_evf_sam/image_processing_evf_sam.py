@@ -55,7 +55,7 @@ def _bilinear(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bilinear", align_corners=False)
 
 
-class EvfSamImagesKwargs(ImagesKwargs, total=False):
+class EvfSamImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """Settings of `EvfSamImageProcessor` beyond the library's."""
 
     image_size: int

@@ -8,6 +8,7 @@ Shapes: B batch, P patches, L text tokens, T = 1 + P + L tokens, D width, H head
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class Multiway(nn.Module):
 
 
 def eager_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs
+    module: "Beit3Attention", query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor]:
     """Attention of (B, H, T, D/H) tensors, written out; returns (B, T, H, D/H) and the weights (B, H, T, T)."""
     scores = (query * module.scaling) @ key.transpose(2, 3)
@@ -74,7 +75,7 @@ class Beit3Attention(nn.Module):
         self.out_proj = Multiway(linear)
 
     def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, **kwargs
+        self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
         """Attend over all T tokens: (B, T, D) -> (B, T, D), and the weights where they are computed."""
         shape = (*hidden_states.shape[:2], -1, self.head_dim)
@@ -117,7 +118,7 @@ class Beit3Layer(GradientCheckpointingLayer):
         self.mlp_layer_norm = Multiway(norm)
         self.mlp = Multiway(lambda: Beit3MLP(config))
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, **kwargs) -> Tensor:
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, **kwargs: Any) -> Tensor:
         """(B, T, D) -> (B, T, D); the first `split` tokens are vision tokens."""
         attended, _ = self.attention(self.attention_layer_norm(hidden_states, split), attention_mask, split, **kwargs)
         hidden_states = hidden_states + attended
@@ -166,7 +167,7 @@ class Beit3PreTrainedModel(PreTrainedModel):
     _can_record_outputs = {"hidden_states": Beit3Layer, "attentions": Beit3Attention}  # noqa: RUF012
 
     @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
+    def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, Beit3Embeddings):
             init.zeros_(module.cls_token)
@@ -191,7 +192,7 @@ class Beit3Model(Beit3PreTrainedModel):
         """The table of words."""
         return self.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the table of words."""
         self.embeddings.word_embeddings = value
 
@@ -202,7 +203,7 @@ class Beit3Model(Beit3PreTrainedModel):
         pixel_values: Tensor | None = None,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> BaseModelOutput:
         """Encode an image, a sentence, or both.
 

@@ -4,6 +4,7 @@ Shapes: B photos, P sentences at the most for one photo, N sentences in all, L t
 D prompt width, S and s the sides of SAM's and of the encoder's view, h and w the sides of the mask logits.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from .configuration_evf_sam import PADDING, EvfSamConfig
 from .image_processing_evf_sam import resize_mask_logits
 from .loss_evf_sam import bce_loss, dice_loss
 from .modeling_beit3 import Beit3Model
+from .presets import PRESETS
 
 
 @dataclass
@@ -66,7 +68,7 @@ class EvfSamPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["Beit3Layer"]  # noqa: RUF012
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load weights as `PreTrainedModel.from_pretrained` does, and refuse a checkpoint that does not fit.
 
         Raises:
@@ -112,11 +114,22 @@ class EvfSamModel(EvfSamPreTrainedModel):
         self.sam = AutoModel.from_config(config.sam_config)
         self.post_init()
 
+    @classmethod
+    def from_preset(cls, name: str) -> "EvfSamModel":
+        """Build a variant of `presets.PRESETS` with fresh weights.
+
+        Raises:
+            ValueError: for an unknown name; the message lists the known ones.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
+        return cls(EvfSamConfig(**PRESETS[name]))
+
     def get_input_embeddings(self) -> nn.Module:
         """The multimodal encoder's table of words."""
         return self.multimodal_encoder.get_input_embeddings()
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the multimodal encoder's table of words."""
         self.multimodal_encoder.set_input_embeddings(value)
 
@@ -193,8 +206,9 @@ class EvfSamModel(EvfSamPreTrainedModel):
         # 1. The photo, once.
         if (pixel_values is None) == (image_embeddings is None):
             raise ValueError("give exactly one of pixel_values and image_embeddings")
-        if image_embeddings is None:
+        if pixel_values is not None:
             image_embeddings = self.get_image_embeddings(pixel_values)
+        assert image_embeddings is not None
 
         # 2. Each sentence becomes a prompt token.
         if prompt_embeds is None:
@@ -206,13 +220,14 @@ class EvfSamModel(EvfSamPreTrainedModel):
             present = _present(prompt_embeds, attention_mask)
 
         # 3. The mask decoder reads the token, after points and boxes, over the photo.
-        prompts = {"points": input_points, "labels": input_labels, "boxes": input_boxes, "masks": input_masks}
-        prompts = {name: prompt[present] for name, prompt in prompts.items() if prompt is not None}
+        given = {"points": input_points, "labels": input_labels, "boxes": input_boxes, "masks": input_masks}
+        prompts = {name: prompt[present] for name, prompt in given.items() if prompt is not None}
         masks, scores = self._decode(
             image_embeddings, present.nonzero()[:, 0], prompt_embeds[present], prompts, multimask_output
         )
+        pred_masks = _scatter(masks, present)
         output = EvfSamOutput(
-            pred_masks=_scatter(masks, present),
+            pred_masks=pred_masks,
             iou_scores=_scatter(scores, present),
             prompt_embeds=prompt_embeds,
             image_embeddings=image_embeddings,
@@ -220,7 +235,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
 
         # 4. Compare with the target masks.
         if labels is not None:
-            output.loss_dict = self._losses(output.pred_masks[:, :, 0], present, labels, reshaped_input_sizes)
+            output.loss_dict = self._losses(pred_masks[:, :, 0], present, labels, reshaped_input_sizes)
             output.loss = (
                 self.config.bce_loss_weight * output.loss_dict["bce"]
                 + self.config.dice_loss_weight * output.loss_dict["dice"]
@@ -240,17 +255,13 @@ class EvfSamModel(EvfSamPreTrainedModel):
         Sentences with different numbers of points cannot share a sequence: SAM has no mask over prompt tokens,
         so each group of sentences with prompts alike is decoded on its own.
         """
-        masks = scores = None
-        for rows, group in _groups_of_equal_prompts(prompts, len(photo), photo.device):
-            group_masks, group_scores = self._decode_group(
-                image_embeddings[photo[rows]], prompt_embeds[rows], group, multimask_output
-            )
-            if len(rows) == len(photo):
-                return group_masks, group_scores
-            if masks is None:
-                masks = group_masks.new_zeros(len(photo), *group_masks.shape[1:])
-                scores = group_scores.new_zeros(len(photo), *group_scores.shape[1:])
-            masks, scores = masks.index_copy(0, rows, group_masks), scores.index_copy(0, rows, group_scores)
+        groups = list(_groups_of_equal_prompts(prompts, len(photo), photo.device))
+        decoded = [
+            self._decode_group(image_embeddings[photo[rows]], prompt_embeds[rows], group, multimask_output)
+            for rows, group in groups
+        ]
+        back = torch.cat([rows for rows, _ in groups]).argsort()
+        masks, scores = (torch.cat(parts)[back] for parts in zip(*decoded, strict=True))
         return masks, scores
 
     def _decode_group(
@@ -310,7 +321,9 @@ def _scatter(values: Tensor, present: Tensor) -> Tensor:
     return out.index_copy(0, rows, values).view(*present.shape, *values.shape[1:])
 
 
-def _groups_of_equal_prompts(prompts: dict[str, Tensor], count: int, device: torch.device):
+def _groups_of_equal_prompts(
+    prompts: dict[str, Tensor], count: int, device: torch.device
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield (row indices, their prompts without padding) for sentences with as many points and boxes as each other."""
     if "points" not in prompts and "boxes" not in prompts:
         yield torch.arange(count, device=device), prompts

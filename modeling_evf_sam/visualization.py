@@ -13,8 +13,6 @@ TINT = 0.5
 MIN_WIDTH, MAX_ENLARGED_HEIGHT = 512, 2048  # pixels of the picture above the legend
 MAX_LEGEND_LINES = 3  # of one sentence
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
 
 def overlay(
     photo: Image.Image, masks: np.ndarray, sentences: Sequence[str], scores: Sequence[float] | None = None
@@ -87,6 +85,7 @@ def _draw_legend(
     width: int, sentences: Sequence[str], scores: Sequence[float] | None, colours: Sequence[tuple[int, int, int]]
 ) -> Image.Image:
     font = ImageFont.load_default(max(16, width // 40))
+    assert isinstance(font, ImageFont.FreeTypeFont)  # a Pillow without FreeType has no letters of this size
     ascent, descent = font.getmetrics()
     row, margin = ascent + descent + 4, ascent // 2
     figures = [""] * len(sentences) if scores is None else [f"{score:.2f}" for score in scores]
@@ -105,9 +104,10 @@ def _draw_legend(
     return legend
 
 
-def _wrap(text: str, font: Font, width: int) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """Breaks text into lines of at most `width` pixels; what the last allowed line cannot hold becomes an ellipsis."""
-    rest, lines = " ".join(text.split()), []
+    lines: list[str] = []
+    rest = " ".join(text.split())
     while (line := rest[: _fitting(rest, font, width)]) != rest:
         if len(lines) == MAX_LEGEND_LINES - 1:
             line = rest[: _fitting(rest, font, width - font.getlength("…"))]
@@ -118,7 +118,7 @@ def _wrap(text: str, font: Font, width: int) -> list[str]:
     return [*lines, rest]
 
 
-def _fitting(text: str, font: Font, width: float) -> int:
+def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> int:
     """How many letters of the text fit into `width` pixels; at least one."""
     lengths = range(1, len(text) + 1)
     return max(1, bisect_right(lengths, width, key=lambda length: font.getlength(text[:length])))

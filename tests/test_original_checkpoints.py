@@ -5,14 +5,10 @@ import torch
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel
 from modeling_evf_sam.original_checkpoints import convert_state_dict
+from modeling_evf_sam.presets import PRESETS
 
 SAM_SIZES = {
-    "huge": {
-        "hidden_size": 1280,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 16,
-        "global_attn_indexes": [7, 15, 23, 31],
-    },
+    "huge": PRESETS["evf-sam"]["sam_config"]["vision_config"],
     "large": {
         "hidden_size": 1024,
         "num_hidden_layers": 24,
@@ -40,7 +36,9 @@ def test_the_release_maps_one_to_one(shared):
     """Every tensor of the full-size EVF-SAM has its place: same names, same shapes."""
     original = listed(shared, "evf_sam_full")
     converted = {name: tuple(tensor.shape) for name, tensor in convert_state_dict(original).items()}
-    assert converted == {name: tuple(tensor.shape) for name, tensor in meta_model("huge").state_dict().items()}
+    with torch.device("meta"):
+        model = EvfSamModel.from_preset("evf-sam")
+    assert converted == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     fourier = original["visual_model.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"]  # a buffer there
     assert sum(tensor.numel() for tensor in original.values()) - fourier.numel() == 1_315_105_072
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from modeling_evf_sam.cli import evaluate, segment
+from modeling_evf_sam.cli import evaluate, segment, train
 
 app = typer.Typer(
     help="EVF-SAM: a sentence in, a mask out.",
@@ -15,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.run)
+app.command("train")(train.run)
 app.command("evaluate")(evaluate.run)
 
 

@@ -1,6 +1,6 @@
 """`evf-sam evaluate`: the figures of a checkpoint on a dataset, as a table and as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from modeling_evf_sam.data.referring_sample import ReferringSample
-    from modeling_evf_sam.data.rendered_scenes import RenderedScenes
     from modeling_evf_sam.evaluation.evaluator import EvaluationResult
 
 DATASETS = ("rendered_scenes",)
@@ -54,12 +53,13 @@ def run(
     Console(stderr=json_path == "-").print(_table(result, f"{dataset} {split}, in percent"))
 
 
-def _open_dataset(name: str, split: str, size: int, seed: int) -> "RenderedScenes":
+def _open_dataset(name: str, split: str, size: int, seed: int) -> "Iterator[ReferringSample]":
     from modeling_evf_sam.data.rendered_scenes import RenderedScenes
 
     if name not in DATASETS:
         raise ValueError(f"dataset '{name}' is unknown: choose one of {', '.join(DATASETS)}")
-    return RenderedScenes(split, size, sentences_per_scene=SENTENCES_PER_SCENE, seed=seed)
+    scenes = RenderedScenes(split, size, sentences_per_scene=SENTENCES_PER_SCENE, seed=seed)
+    return (scenes[index] for index in range(size))
 
 
 def _table(result: "EvaluationResult", title: str) -> "Table":

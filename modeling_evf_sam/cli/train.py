@@ -6,15 +6,24 @@ from typing import Annotated
 import typer
 
 
-def train(
-    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a YAML file.")],
-    output: Annotated[Path, typer.Option(help="Folder for weights, logs and the checkpoint.")] = Path("runs"),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: stages.text.steps=100")] = None,
-    stage: Annotated[str | None, typer.Option(help="Run this stage alone.")] = None,
+def run(
+    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="A shipped recipe, or a YAML file.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for weights and logs.", show_default="runs/<recipe>")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: stages.text.steps=100.")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="Run this stage alone.")] = None,
 ) -> None:
-    """Train a model by a recipe; stages that OUTPUT already holds are not run again."""
-    from ..training.recipe import load_recipe
-    from ..training.run import run_recipe
+    """Trains a model by a recipe.
 
-    checkpoint = run_recipe(load_recipe(recipe, set_), output, only=stage)
-    print(f"wrote {checkpoint or output}")
+    Writes the weights and the log of each stage, and at the end a checkpoint. Stages that DIR already holds are not
+    run again, so a run that was stopped goes on with the stage that it was in.
+    """
+    from modeling_evf_sam.training.recipe import load_recipe
+    from modeling_evf_sam.training.run import run_recipe
+
+    output = output or Path("runs") / Path(recipe).stem
+    checkpoint = run_recipe(load_recipe(recipe, changes), output, only=stage)
+    print(f"{checkpoint or output}")

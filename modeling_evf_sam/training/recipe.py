@@ -94,11 +94,12 @@ def _set(values: dict[str, Any], change: str) -> None:
     *parents, last = key.split(".")
     if not equals:
         raise ValueError(f"--set {change}: write key=value")
+    place: Any = values
     for parent in parents:
-        values = values.get(parent) if isinstance(values, dict) else None
-        if not isinstance(values, dict):
+        place = place.get(parent)
+        if not isinstance(place, dict):
             raise ValueError(f"--set {change}: the recipe has no {parent}")
-    values[last] = yaml.safe_load(text)
+    place[last] = yaml.safe_load(text)
 
 
 def _build(cls: type, values: dict[str, Any], where: str = "") -> Any:

@@ -12,13 +12,15 @@ from ..data.rendered_scenes import RenderedScenes
 from ..image_processing_evf_sam import EvfSamImageProcessor
 from ..modeling_evf_sam import EvfSamModel
 from ..processing_evf_sam import EvfSamProcessor
-from .objectives import Objective, PatchObjective, PromptObjective, TextObjective
+from .objectives import Objective, PatchObjective, PromptObjective, SightObjective, TextObjective
+from .positions import init_positions
 from .recipe import Recipe, Stage
 from .tokenizer import train_tokenizer
 from .trainer import DrawnScenes, ObjectiveTrainer
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "prompts": PromptObjective,
+    "sight": SightObjective,
     "patches": PatchObjective,
     "text": TextObjective,
 }
@@ -49,8 +51,10 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
     processor = build_processor(recipe, output / "processor")
     set_seed(recipe.seed)
     model = EvfSamModel(EvfSamConfig(**recipe.model))
+    init_positions(model)
     for name, stage in recipe.stages.items():
         weights = output / name / "weights.safetensors"
+        set_seed(recipe.seed)  # so that a stage starts alike in a run of its own
         objective = OBJECTIVES[stage.objective](model, processor)
         load_stages(objective, [output / other / weights.name for other in recipe.stages])
         if not weights.exists() and only in (None, name):
@@ -97,20 +101,36 @@ def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Pat
     objective.model.sam.shared_image_embedding.requires_grad_(False)
     objective.model.sam.prompt_encoder.shared_embedding.requires_grad_(False)
 
-    scenes = {"sentences_per_scene": stage.sentences_per_scene, "kinds": stage.kinds, "seed": recipe.seed}
+    def scenes(split: str, size: int) -> DrawnScenes:
+        return DrawnScenes(
+            RenderedScenes(
+                split,
+                size,
+                sentences_per_scene=stage.sentences_per_scene,
+                kinds=stage.kinds,
+                seed=recipe.seed,
+            )
+        )
+
     trainer = ObjectiveTrainer(
         model=objective,
         args=training_arguments(stage, recipe, weights.parent),
         data_collator=objective.collate,
-        train_dataset=DrawnScenes(RenderedScenes("train", stage.steps * stage.batch_size, **scenes)),
-        eval_dataset=DrawnScenes(RenderedScenes("validation", recipe.eval_scenes, **scenes)),
+        train_dataset=scenes("train", stage.steps * stage.batch_size),
+        eval_dataset=scenes("validation", recipe.eval_scenes),
         decoder_learning_rate=stage.decoder_learning_rate,
     )
     trainer.train()
     trainer.state.save_to_json(str(weights.parent / "trainer_state.json"))
-    trained = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
+    save_trained(objective, weights)
+
+
+def save_trained(objective: Objective, weights: Path) -> None:
+    """Write every tensor of the trained modules, whole or not at all."""
+    own = {id(parameter) for module in objective.trained_modules() for parameter in module.parameters()}
+    tensors = {name: tensor.cpu() for name, tensor in objective.named_parameters() if id(tensor) in own}
     partial = weights.with_suffix(".partial")
-    save_file({k: v.contiguous().cpu() for k, v in objective.state_dict().items() if k in trained}, partial)
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
     partial.replace(weights)
 
 
@@ -135,6 +155,6 @@ def training_arguments(stage: Stage, recipe: Recipe, folder: Path) -> TrainingAr
         report_to="none",
         seed=recipe.seed,
         dataloader_num_workers=recipe.workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
-        label_names=["labels"],
     )

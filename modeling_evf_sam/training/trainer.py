@@ -70,6 +70,12 @@ class ObjectiveTrainer(Trainer):
             self.counts.append((outputs["intersections"], outputs["unions"]))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
+    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Any, Tensor]:
+        """The loss, what `iou_metrics` counts, and a stand-in for the labels, which the Trainer wants to see."""
+        with torch.no_grad():
+            loss, outputs = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
+        return loss.detach(), (outputs["intersections"], outputs["unions"]), outputs["unions"]
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add gIoU and cIoU to the line of the training loss."""
         if "loss" in logs and self.counts:

@@ -2,21 +2,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import SamConfig
+from transformers import PreTrainedTokenizerBase, SamConfig
 
 from modeling_evf_sam import Beit3Config, EvfSamConfig, EvfSamImageProcessor, EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.training.tokenizer import train_tokenizer
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerBase) -> Path:
     """A folder with fresh weights: its masks mean nothing, all else is as in a trained checkpoint."""
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = train_tokenizer(
-        tmp_path_factory.mktemp("tokenizer"), vocab_size=400, max_length=40, num_expressions=500
-    )
     encoder = Beit3Config(
-        vocab_size=len(tokenizer),
+        vocab_size=len(tiny_tokenizer),
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
@@ -35,5 +31,5 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = EvfSamModel(EvfSamConfig(multimodal_config=encoder, sam_config=sam, image_layout="stretch"))
     model.save_pretrained(folder)
     image_processor = EvfSamImageProcessor(image_size=64, multimodal_image_size=32, image_layout="stretch")
-    EvfSamProcessor(image_processor, tokenizer, semantic_prompts=True).save_pretrained(folder)
+    EvfSamProcessor(image_processor, tiny_tokenizer, semantic_prompts=True).save_pretrained(folder)
     return folder

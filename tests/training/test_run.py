@@ -7,6 +7,7 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.training.recipe import load_recipe
 from modeling_evf_sam.training.run import run_recipe
 
+STAGES = ("sam", "sam_again", "sight", "reading", "text")
 TINY = [
     "workers=0",
     "eval_scenes=2",
@@ -15,7 +16,7 @@ TINY = [
     "model.multimodal_config.num_hidden_layers=1",
     "model.sam_config.vision_config.num_hidden_layers=1",
     "model.sam_config.vision_config.global_attn_indexes=[0]",
-    *(f"stages.{stage}.{setting}" for stage in ("sam", "words", "relations", "text") for setting in (
+    *(f"stages.{stage}.{setting}" for stage in STAGES for setting in (
         "steps=2", "batch_size=2", "eval_every=2", "warmup_steps=1")),
 ]  # fmt: skip
 
@@ -33,7 +34,7 @@ def test_a_run_leaves_a_checkpoint_and_its_logs(finished):
     assert processor.semantic_prompts
     assert processor.image_processor.image_size == model.config.view_size
     assert len(processor.tokenizer) <= model.config.multimodal_config.vocab_size
-    for stage in ("sam", "words", "relations", "text"):
+    for stage in STAGES:
         history = json.loads((finished / stage / "trainer_state.json").read_text())["log_history"]
         assert {"eval_loss", "eval_giou", "eval_ciou"} <= set().union(*history)
 
@@ -42,13 +43,13 @@ def test_finished_stages_are_not_run_again(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.glob("*/weights.safetensors")}
     assert run_recipe(load_recipe("rendered_scenes", TINY), finished) == finished / "model"
     assert before == {path: path.stat().st_mtime_ns for path in finished.glob("*/weights.safetensors")}
-    assert len(before) == 4
+    assert len(before) == len(STAGES)
 
 
 def test_stages_run_side_by_side_give_the_same_weights(finished, tmp_path):
     recipe = load_recipe("rendered_scenes", TINY)
-    assert run_recipe(recipe, tmp_path, only="words") is None
-    assert run_recipe(recipe, tmp_path, only="sam") is None
+    for stage in ("sight", "sam", "reading", "sam_again"):
+        assert run_recipe(recipe, tmp_path, only=stage) is None
     checkpoint = run_recipe(recipe, tmp_path)
     expected = EvfSamModel.from_pretrained(finished / "model").state_dict()
     for name, value in EvfSamModel.from_pretrained(checkpoint).state_dict().items():
@@ -59,7 +60,7 @@ def test_stages_run_side_by_side_give_the_same_weights(finished, tmp_path):
     ("changes", "only", "message"),
     [
         (["stages.text.objective=masks"], None, "stages.text.objective is 'masks', expected one of prompts"),
-        ([], "decoder", "no stage 'decoder': the recipe has sam, words"),
+        ([], "decoder", "no stage 'decoder': the recipe has sam, sam_again"),
     ],
 )
 def test_bad_runs(tmp_path, changes, only, message):

@@ -1,0 +1,133 @@
+"""What the embedded checkpoint can do, on scenes of its own generator and on flat ones drawn by other means."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from transformers import AutoConfig, AutoModel, AutoProcessor
+
+from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.data.referring_sample import ReferringSample
+from modeling_evf_sam.data.rendered_scenes import RenderedScenes
+from modeling_evf_sam.evaluation.evaluator import EvaluationResult, evaluate_model
+from tests.flat_scenes import draw_shape, flat_scene, sentences
+
+
+@pytest.fixture(scope="module")
+def model() -> EvfSamModel:
+    return EvfSamModel.from_pretrained(DEFAULT_CHECKPOINT).eval()
+
+
+@pytest.fixture(scope="module")
+def processor() -> EvfSamProcessor:
+    return EvfSamProcessor.from_pretrained(DEFAULT_CHECKPOINT)
+
+
+@torch.no_grad()
+def segment(model, processor, photo: Image.Image, *texts: str) -> list[np.ndarray]:
+    inputs = processor(images=photo, text=list(texts))
+    (result,) = processor.post_process_referring_segmentation(model(**inputs), inputs)
+    return [mask.numpy() for mask in result["masks"]]
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / (first | second).sum())
+
+
+def flat_samples(count: int, size: tuple[int, int]) -> list[ReferringSample]:
+    samples = []
+    for seed in range(count):
+        photo, things = flat_scene(seed, size)
+        kinds, texts, semantic, masks = zip(*sentences(things, size), strict=True)
+        samples.append(
+            ReferringSample(
+                photo=photo, sentences=list(texts), masks=np.stack(masks), semantic=list(semantic), kinds=list(kinds)
+            )
+        )
+    return samples
+
+
+def test_it_is_small():
+    assert sum(file.stat().st_size for file in Path(DEFAULT_CHECKPOINT).rglob("*")) <= 20e6
+
+
+def test_auto_classes_and_a_second_saving_give_equal_masks(model, processor, tmp_path):
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    photo, things = flat_scene(1)
+    texts = [text for _, text, _, _ in sentences(things, photo.size)]
+    expected = segment(model, processor, photo, *texts)
+    assert type(AutoConfig.from_pretrained(tmp_path)) is type(model.config)
+    again = segment(AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path), photo, *texts)
+    for first, second in zip(again, expected, strict=True):
+        assert np.array_equal(first, second)
+
+
+@torch.no_grad()
+def test_a_sentence_alone_batched_and_padded(model, processor):
+    photos = [flat_scene(1)[0], flat_scene(2, (200, 320))[0]]
+    texts = [["red circle", "the small square left of the large blue star at the top"], ["the leftmost star"]]
+    together = model(**processor(images=photos, text=texts)).pred_masks
+    for photo, row in enumerate(texts):
+        for index, text in enumerate(row):
+            alone = model(**processor(images=photos[photo], text=text)).pred_masks
+            torch.testing.assert_close(together[photo, index], alone[0, 0], atol=1e-5, rtol=0)
+    inputs = processor(images=photos, text=texts)
+    inputs["image_embeddings"] = model.get_image_embeddings(inputs.pop("pixel_values"))
+    torch.testing.assert_close(model(**inputs).pred_masks, together, atol=1e-5, rtol=0)
+
+
+def scores(result: EvaluationResult) -> dict[str, float]:
+    return {
+        **{name: result.overall[name] for name in ("giou", "ciou")},
+        **{kind: figures["giou"] for kind, figures in result.by_kind.items()},
+    }
+
+
+def test_held_out_scenes(model, processor):
+    found = scores(evaluate_model(model, processor, RenderedScenes("test", 100), batch_size=16))
+    assert found["giou"] >= 0.85 and found["ciou"] >= 0.85, found
+    assert found["relation"] >= 0.75 and found["semantic"] >= 0.85, found
+
+
+@pytest.mark.parametrize("size", [(256, 256), (400, 300), (240, 320)])
+def test_flat_scenes_of_another_program(model, processor, size):
+    found = scores(evaluate_model(model, processor, flat_samples(30, size), batch_size=16))
+    assert found["giou"] >= 0.85 and found["ciou"] >= 0.85, found
+    assert found["relation"] >= 0.75 and found["semantic"] >= 0.85, found
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "sentence", "swapped"),
+    [
+        (("circle", "red"), ("circle", "blue"), "the red circle", "the blue circle"),
+        (("star", "green"), ("star", "green"), "the leftmost star", "the rightmost star"),
+        (("square", "yellow"), ("square", "yellow"), "square on the far left", "square on the far right"),
+    ],
+)
+def test_a_swapped_word_moves_the_mask(model, processor, left, right, sentence, swapped):
+    photo = Image.new("RGB", (256, 256), "white")
+    targets = []
+    for (shape, colour), x in ((left, 70), (right, 186)):
+        stencil = Image.new("1", photo.size)
+        draw_shape(ImageDraw.Draw(photo), (shape, x, 128, 40), colour)
+        draw_shape(ImageDraw.Draw(stencil), (shape, x, 128, 40), 1)
+        targets.append(np.asarray(stencil))
+    first, second = segment(model, processor, photo, sentence, swapped)
+    assert iou(first, targets[0]) > 0.8 and iou(second, targets[1]) > 0.8
+
+
+def test_a_swapped_side_of_an_anchor_moves_the_mask(model, processor):
+    photo = Image.new("RGB", (256, 256), "lightgray")
+    targets = {}
+    for shape, colour, x in (("star", "red", 50), ("circle", "blue", 128), ("star", "red", 206)):
+        stencil = Image.new("1", photo.size)
+        draw_shape(ImageDraw.Draw(photo), (shape, x, 128, 30), colour)
+        draw_shape(ImageDraw.Draw(stencil), (shape, x, 128, 30), 1)
+        targets[x] = np.asarray(stencil)
+    first, second = segment(
+        model, processor, photo, "the star left of the blue circle", "the star right of the blue circle"
+    )
+    assert iou(first, targets[50]) > 0.8 and iou(second, targets[206]) > 0.8
