@@ -184,5 +184,5 @@ class ReadingHeads(nn.Module):
             "sight": self.sight(patches, lesson["cells"], lesson["geometry"]),
             "what": attribute_loss(self.what(cls[..., None, None]), lesson["targets"][..., None, None]),
         }
-        weights = {"meant": 1.0, "steps": 0.5, "where": 0.25, "sight": 0.25, "what": 0.25}
+        weights = {"meant": 1.0, "steps": 0.5, "where": 0.25, "sight": 0.5, "what": 0.25}
         return result | {"loss": sum(weights[name] * loss for name, loss in losses.items())}

@@ -1,5 +1,6 @@
 """Runs a recipe: builds the model, trains it stage by stage, and saves it as a checkpoint."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -61,8 +62,9 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
             train_stage(objective, stage, recipe, weights)
     if not all((output / name / "weights.safetensors").exists() for name in recipe.stages):
         return None
-    model.save_pretrained(output / "model")
-    processor.save_pretrained(output / "model")
+    if os.environ.get("RANK", "0") == "0":
+        model.save_pretrained(output / "model")
+        processor.save_pretrained(output / "model")
     return output / "model"
 
 
@@ -121,8 +123,10 @@ def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Pat
         decoder_learning_rate=stage.decoder_learning_rate,
     )
     trainer.train()
-    trainer.state.save_to_json(str(weights.parent / "trainer_state.json"))
-    save_trained(objective, weights)
+    if trainer.is_world_process_zero():
+        trainer.state.save_to_json(str(weights.parent / "trainer_state.json"))
+        save_trained(objective, weights)
+    trainer.accelerator.wait_for_everyone()
 
 
 def save_trained(objective: Objective, weights: Path) -> None:
@@ -135,12 +139,13 @@ def save_trained(objective: Objective, weights: Path) -> None:
 
 
 def training_arguments(stage: Stage, recipe: Recipe, folder: Path) -> TrainingArguments:
-    """The Trainer's settings for one stage."""
+    """The Trainer's settings for one stage; processes that torchrun started share its batches."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size,
-        per_device_eval_batch_size=stage.batch_size,
+        per_device_train_batch_size=stage.batch_size // processes,
+        per_device_eval_batch_size=stage.batch_size // processes,
         learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=stage.warmup_steps,
@@ -157,4 +162,5 @@ def training_arguments(stage: Stage, recipe: Recipe, folder: Path) -> TrainingAr
         dataloader_num_workers=recipe.workers,
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
     )

@@ -9,7 +9,6 @@ from transformers import EvalPrediction, Trainer
 
 from ..data.expressions import Expression
 from ..data.rendered_scenes import RenderedScenes, Scene
-from ..evaluation.metrics import summarize
 from .objectives import Objective
 
 
@@ -26,11 +25,20 @@ class DrawnScenes(Dataset):
         return self.scenes.draw(index)
 
 
+def iou_sums(outputs: dict[str, Tensor]) -> Tensor:
+    """Sum of the IoUs, their number, and the sums of intersections and unions of one batch: (1, 4).
+
+    Sums, because batches of different sizes cannot be gathered from several processes.
+    """
+    intersections, unions = outputs["intersections"].double(), outputs["unions"].double()
+    ious = torch.where(unions > 0, intersections / unions.clamp(min=1), 1.0)
+    return torch.stack([ious.sum(), torch.ones_like(ious).sum(), intersections.sum(), unions.sum()])[None]
+
+
 def iou_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """The gIoU and cIoU of an evaluation; the predictions are intersections and unions."""
-    intersections, unions = prediction.predictions
-    figures = summarize(intersections, unions)
-    return {name: figures[name] for name in ("giou", "ciou")}
+    """The gIoU and cIoU of an evaluation; the predictions are `iou_sums` of its batches."""
+    ious, count, intersections, unions = prediction.predictions.sum(0).tolist()
+    return {"giou": ious / count, "ciou": intersections / unions}
 
 
 class ObjectiveTrainer(Trainer):
@@ -39,7 +47,7 @@ class ObjectiveTrainer(Trainer):
     def __init__(self, *args: Any, decoder_learning_rate: float | None = None, **kwargs: Any):
         super().__init__(*args, compute_metrics=iou_metrics, **kwargs)
         self.decoder_learning_rate = decoder_learning_rate or self.args.learning_rate
-        self.counts: list[tuple[Tensor, Tensor]] = []
+        self.sums: list[Tensor] = []
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW without decay of vectors and embeddings, in one group for the mask decoder and one for the rest."""
@@ -67,20 +75,20 @@ class ObjectiveTrainer(Trainer):
         """The objective's own loss."""
         outputs = model(**inputs)
         if model.training:
-            self.counts.append((outputs["intersections"], outputs["unions"]))
+            self.sums.append(iou_sums(outputs))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
-    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Any, Tensor]:
+    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, what `iou_metrics` counts, and a stand-in for the labels, which the Trainer wants to see."""
         with torch.no_grad():
             loss, outputs = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
-        return loss.detach(), (outputs["intersections"], outputs["unions"]), outputs["unions"]
+        sums = iou_sums(outputs)
+        return loss.detach(), sums, sums
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add gIoU and cIoU to the line of the training loss."""
-        if "loss" in logs and self.counts:
-            intersections, unions = (torch.cat(counts).cpu().numpy() for counts in zip(*self.counts, strict=True))
-            figures = summarize(intersections, unions)
-            logs = {**logs, "giou": round(figures["giou"], 4), "ciou": round(figures["ciou"], 4)}
-            self.counts.clear()
+        if "loss" in logs and self.sums:
+            figures = iou_metrics(EvalPrediction(torch.cat(self.sums).cpu().numpy(), None))
+            logs = {**logs, **{name: round(value, 4) for name, value in figures.items()}}
+            self.sums.clear()
         super().log(logs, *args, **kwargs)
