@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PHOTO ?= docs/sample.png
-SENTENCES ?= "the large red star" "the circle left of the blue square"
+SENTENCES ?= "the bottommost object" "the large pink circle below the cyan circle" "the thing left of the pink star"
 OUTPUT ?= demo_masks
 
 export OMP_NUM_THREADS ?= 1
