@@ -1,7 +1,8 @@
 """What each stage of training learns, as modules that turn scenes into batches and batches into a loss.
 
-`PromptObjective`: SAM alone, points and boxes to masks. `PatchObjective`: the multimodal encoder alone, in place of
-the pretraining that BEIT-3 brings along. `TextObjective`: the paper's training, sentences to masks.
+`PromptObjective`: SAM alone, points and boxes to masks. `SightObjective` and `PatchObjective`: the multimodal encoder
+alone, in place of the pretraining that BEIT-3 brings along. `TextObjective`: the paper's training, sentences to masks.
+`ScoreObjective`: how good the masks are.
 
 Shapes: B scenes, P prompts or sentences each, g the side of a grid of image tokens, D width.
 """
@@ -222,13 +223,40 @@ class TextObjective(EncoderObjective):
         lesson: dict[str, Tensor],
     ) -> dict[str, Tensor]:
         """Loss of the masks (N, h, w), and half the loss of the heads."""
-        present = attention_mask.any(-1)
         layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
-        prompts = self.model.projector(layers[-1][:, 0])  # (N, D)
+        masks, _ = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
+        result = mask_result(masks, labels)
+        return result | {"loss": result["loss"] + self.reading_weight * self.reading(layers, lesson)["loss"]}
+
+    def _segment(self, features: Tensor, pixel_values: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks (N, h, w) and scores (N,) for the encoder's features (N, D) of the sentences that are there."""
+        present = attention_mask.any(-1)
+        prompts = self.model.projector(features)
         prompt_embeds = prompts.new_zeros(*present.shape, prompts.shape[-1])
         prompt_embeds[present] = prompts
-        masks = self.model(
-            pixel_values=pixel_values, prompt_embeds=prompt_embeds, attention_mask=attention_mask
-        ).pred_masks[:, :, 0]
-        result = mask_result(masks[present], labels)
-        return result | {"loss": result["loss"] + self.reading_weight * self.reading(layers, lesson)["loss"]}
+        output = self.model(pixel_values=pixel_values, prompt_embeds=prompt_embeds, attention_mask=attention_mask)
+        return output.pred_masks[:, :, 0][present], output.iou_scores[:, :, 0][present]
+
+
+class ScoreObjective(TextObjective):
+    """The head for the scores learns the IoU of the masks that it belongs to; nothing else changes any more."""
+
+    def trained_modules(self) -> list[nn.Module]:
+        """SAM's IoU head."""
+        return [self.model.sam.mask_decoder.iou_prediction_head]
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        multimodal_pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        lesson: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Mean squared error of the scores; the IoU is that of the masks."""
+        layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
+        masks, scores = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
+        result = mask_result(masks, labels)
+        ious = result["intersections"] / result["unions"].clamp(min=1)
+        return result | {"loss": (scores - ious).square().mean()}

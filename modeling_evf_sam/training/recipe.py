@@ -16,7 +16,7 @@ class Stage:
     """One stage of a run.
 
     Attributes:
-        objective: what is learned: "prompts", "patches" or "text" (`training.objectives`).
+        objective: what is learned: "prompts", "sight", "patches", "text" or "scores" (`training.objectives`).
         steps: optimiser steps.
         batch_size: scenes per step.
         learning_rate: peak of the schedule: linear warm-up, then cosine decay to zero.

@@ -13,7 +13,7 @@ from ..data.rendered_scenes import RenderedScenes
 from ..image_processing_evf_sam import EvfSamImageProcessor
 from ..modeling_evf_sam import EvfSamModel
 from ..processing_evf_sam import EvfSamProcessor
-from .objectives import Objective, PatchObjective, PromptObjective, SightObjective, TextObjective
+from .objectives import Objective, PatchObjective, PromptObjective, ScoreObjective, SightObjective, TextObjective
 from .positions import init_positions
 from .recipe import Recipe, Stage
 from .tokenizer import train_tokenizer
@@ -24,6 +24,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "sight": SightObjective,
     "patches": PatchObjective,
     "text": TextObjective,
+    "scores": ScoreObjective,
 }
 
 

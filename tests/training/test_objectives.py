@@ -3,7 +3,13 @@ import torch
 
 from modeling_evf_sam import EvfSamImageProcessor, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.rendered_scenes import RenderedScenes
-from modeling_evf_sam.training.objectives import PatchObjective, PromptObjective, SightObjective, TextObjective
+from modeling_evf_sam.training.objectives import (
+    PatchObjective,
+    PromptObjective,
+    ScoreObjective,
+    SightObjective,
+    TextObjective,
+)
 from modeling_evf_sam.training.reading import union_mask
 from tests.golden import GOLDEN_ENCODER, golden_config
 
@@ -25,7 +31,8 @@ def drawn() -> list:
 
 
 @pytest.mark.parametrize(
-    ("cls", "counted"), [(PromptObjective, 12), (SightObjective, 3), (PatchObjective, 9), (TextObjective, 9)]
+    ("cls", "counted"),
+    [(PromptObjective, 12), (SightObjective, 3), (PatchObjective, 9), (TextObjective, 9), (ScoreObjective, 9)],
 )
 def test_a_batch_gives_a_loss_for_the_trained_parts_alone(parts, drawn, cls, counted):
     objective = cls(*parts)

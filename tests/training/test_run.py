@@ -7,7 +7,7 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.training.recipe import load_recipe
 from modeling_evf_sam.training.run import run_recipe
 
-STAGES = ("sam", "sight", "sight_again", "reading", "text")
+STAGES = ("sam", "sight", "sight_again", "reading", "text", "scores")
 TINY = [
     "workers=0",
     "eval_scenes=2",
