@@ -222,11 +222,17 @@ class TextObjective(EncoderObjective):
         labels: Tensor,
         lesson: dict[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Loss of the masks (N, h, w), and half the loss of the heads."""
+        """The stage's loss; the IoU is that of the masks (N, h, w)."""
         layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
-        masks, _ = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
+        masks, scores = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
         result = mask_result(masks, labels)
-        return result | {"loss": result["loss"] + self.reading_weight * self.reading(layers, lesson)["loss"]}
+        return result | {"loss": self._loss(result, scores, layers, lesson)}
+
+    def _loss(
+        self, result: dict[str, Tensor], scores: Tensor, layers: tuple[Tensor, ...], lesson: dict[str, Tensor]
+    ) -> Tensor:
+        """Loss of the masks, and half the loss of the heads."""
+        return result["loss"] + self.reading_weight * self.reading(layers, lesson)["loss"]
 
     def _segment(self, features: Tensor, pixel_values: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Masks (N, h, w) and scores (N,) for the encoder's features (N, D) of the sentences that are there."""
@@ -245,18 +251,9 @@ class ScoreObjective(TextObjective):
         """SAM's IoU head."""
         return [self.model.sam.mask_decoder.iou_prediction_head]
 
-    def forward(
-        self,
-        pixel_values: Tensor,
-        multimodal_pixel_values: Tensor,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        labels: Tensor,
-        lesson: dict[str, Tensor],
-    ) -> dict[str, Tensor]:
-        """Mean squared error of the scores; the IoU is that of the masks."""
-        layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
-        masks, scores = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
-        result = mask_result(masks, labels)
+    def _loss(
+        self, result: dict[str, Tensor], scores: Tensor, layers: tuple[Tensor, ...], lesson: dict[str, Tensor]
+    ) -> Tensor:
+        """Mean squared error of the scores."""
         ious = result["intersections"] / result["unions"].clamp(min=1)
-        return result | {"loss": (scores - ious).square().mean()}
+        return (scores - ious).square().mean()
