@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .configuration_evf_sam import Beit3Config, EvfSamConfig
+    from .configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
     from .image_processing_evf_sam import EvfSamImageProcessor
     from .modeling_beit3 import Beit3Model
+    from .modeling_efficient_sam import EfficientSamModel
     from .modeling_evf_sam import EvfSamModel, EvfSamOutput
     from .processing_evf_sam import EvfSamProcessor
 
@@ -23,6 +24,8 @@ DEFAULT_CHECKPOINT = str(Path(__file__).parent / "checkpoints" / "rendered_scene
 _MODULES = {
     "Beit3Config": "configuration_evf_sam",
     "Beit3Model": "modeling_beit3",
+    "EfficientSamConfig": "configuration_evf_sam",
+    "EfficientSamModel": "modeling_efficient_sam",
     "EvfSamConfig": "configuration_evf_sam",
     "EvfSamImageProcessor": "image_processing_evf_sam",
     "EvfSamModel": "modeling_evf_sam",
@@ -34,6 +37,8 @@ __all__ = [
     "DEFAULT_CHECKPOINT",
     "Beit3Config",
     "Beit3Model",
+    "EfficientSamConfig",
+    "EfficientSamModel",
     "EvfSamConfig",
     "EvfSamImageProcessor",
     "EvfSamModel",

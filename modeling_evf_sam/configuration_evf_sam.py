@@ -3,10 +3,11 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, SamMaskDecoderConfig, SamVisionConfig
 from transformers.configuration_utils import SubConfigSpec
 
-IMAGE_LAYOUTS = ("pad", "stretch")
+IMAGE_LAYOUTS = ("pad", "stretch", "pad_stretch")
+MASK_SELECTIONS = ("first", "stability", "best_iou")
 PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
 
 
@@ -65,6 +66,62 @@ class Beit3Config(PreTrainedConfig):
 
 
 @strict
+class EfficientSamMaskDecoderConfig(SamMaskDecoderConfig):
+    """Sizes of EfficientSAM's mask decoder: those of SAM's, and the channels of its two upscaling steps.
+
+    Attributes:
+        upscaling_channels: channels after each doubling of the mask's resolution.
+    """
+
+    model_type = "efficient_sam_mask_decoder"
+
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-5
+    upscaling_channels: list[int] | tuple[int, ...] = (64, 32)
+
+
+@strict
+class EfficientSamConfig(PreTrainedConfig):
+    """An EfficientSAM; what is not given is as in EfficientSAM-Ti.
+
+    Attributes:
+        vision_config: transformers' configuration of SAM's image encoder. Every layer sees the whole view, and none
+            has relative positions: `window_size`, `global_attn_indexes` and `use_rel_pos` are set accordingly.
+        mask_decoder_config: sizes of the mask decoder; its `hidden_size` is the width of every prompt token.
+        initializer_range: standard deviation of fresh weights outside the image encoder.
+    """
+
+    model_type = "efficient_sam"
+    sub_configs_defaults = {  # noqa: RUF012
+        "vision_config": SamVisionConfig,
+        "mask_decoder_config": EfficientSamMaskDecoderConfig,
+    }
+
+    vision_config: Any = None
+    mask_decoder_config: Any = None
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if not isinstance(self.vision_config, PreTrainedConfig):
+            tiny = {"hidden_size": 192, "num_attention_heads": 3, "initializer_range": 0.02}
+            self.vision_config = {**tiny, **(self.vision_config or {})}
+        super().__post_init__(**kwargs)
+        vision, width = self.vision_config, self.mask_decoder_config.hidden_size
+        if vision.output_channels != width:
+            raise ValueError(
+                f"output_channels {vision.output_channels} of the vision_config must equal hidden_size {width} "
+                "of the mask_decoder_config"
+            )
+        if vision.image_size % vision.patch_size:
+            raise ValueError(f"image_size {vision.image_size} is not a multiple of patch_size {vision.patch_size}")
+        if len(self.mask_decoder_config.upscaling_channels) != 2:
+            raise ValueError(f"upscaling_channels {self.mask_decoder_config.upscaling_channels} must be two numbers")
+        vision.use_rel_pos, vision.window_size = False, 0
+        vision.global_attn_indexes = list(range(vision.num_hidden_layers))
+        vision.scale, vision.num_pos_feats = 1.0, width // 2  # the Fourier matrix (2, width / 2) is drawn from N(0, 1)
+
+
+@strict
 class EvfSamConfig(PreTrainedConfig):
     """An EVF-SAM: a multimodal encoder, a projector, and a SAM.
 
@@ -72,7 +129,11 @@ class EvfSamConfig(PreTrainedConfig):
         multimodal_config: configuration of the multimodal encoder; its class follows from its `model_type`.
         sam_config: configuration of the SAM; its class follows from its `model_type`.
         image_layout: how a photo becomes SAM's square view: "pad" (longest side to the view's side, then padded
-            to the right and below, as SAM-1 was trained) or "stretch" (both sides to the view's side).
+            to the right and below, as SAM-1 was trained), "stretch" (both sides to the view's side) or
+            "pad_stretch" (longest side first, then both; the first SAM-2 release).
+        mask_selection: which of SAM's masks is the answer: "first" (its single mask), "best_iou" (of its three, the
+            one with the highest score) or "stability" (SAM-2 alone: the single mask, unless it is unstable).
+        semantic_prompts: whether the weights were trained on prompts for every pixel of a category.
         bce_loss_weight: weight of the binary cross-entropy in the loss.
         dice_loss_weight: weight of the dice loss.
     """
@@ -87,19 +148,45 @@ class EvfSamConfig(PreTrainedConfig):
     multimodal_config: Any = None
     sam_config: Any = None
     image_layout: str = "pad"
+    mask_selection: str = "first"
+    semantic_prompts: bool = False
     bce_loss_weight: float = 1.0
     dice_loss_weight: float = 1.0
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.image_layout not in IMAGE_LAYOUTS:
-            raise ValueError(f"image_layout is {self.image_layout!r}, expected one of {', '.join(IMAGE_LAYOUTS)}")
+        for name, known in (("image_layout", IMAGE_LAYOUTS), ("mask_selection", MASK_SELECTIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
         super().__post_init__(**kwargs)
-        # SAM draws its Fourier matrix from N(0, 1); transformers' default of hidden_size / 2 gives neighbouring
-        # points unrelated codes, and fresh weights never learn to place a prompt.
-        self.sam_config.vision_config.scale = 1.0
+        if self.sam_config.model_type == "sam2":
+            stability = self.mask_selection == "stability"
+            self.sam_config.mask_decoder_config.dynamic_multimask_via_stability = stability
+        elif self.mask_selection == "stability":
+            raise ValueError('mask_selection "stability" belongs to SAM-2: use "first" or "best_iou"')
+        else:
+            # SAM draws its Fourier matrix from N(0, 1); transformers' default of hidden_size / 2 gives neighbouring
+            # points unrelated codes, and fresh weights never learn to place a prompt.
+            self.sam_config.vision_config.scale = 1.0
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict, dict]:
+        """Read a configuration as transformers does; that of an original release follows from its tensors."""
+        from .original_releases import find_release, read_release, release_config  # which build configurations
+
+        release = find_release(pretrained_model_name_or_path, **kwargs)
+        if release is None:
+            return super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        tensors = read_release(release, use_safetensors=kwargs.get("use_safetensors"))
+        return release_config(release, pretrained_model_name_or_path, tensors).to_dict(), kwargs
 
     @property
     def view_size(self) -> int:
         """Side of SAM's view, in pixels."""
-        return self.sam_config.vision_config.image_size
+        vision = self.sam_config.vision_config
+        return vision.backbone_config.image_size[0] if self.sam_config.model_type == "sam2" else vision.image_size
+
+    @property
+    def prompt_size(self) -> int:
+        """Width D of SAM's prompt tokens."""
+        return self.sam_config.mask_decoder_config.hidden_size

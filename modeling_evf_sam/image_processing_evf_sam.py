@@ -31,13 +31,13 @@ def resize_mask_logits(
     """Brings the decoder's mask logits to the photo's size, differentiably and in float32.
 
     The original's postprocess steps: bilinear, through SAM's view where that is padded ("pad"), otherwise
-    straight to the photo ("stretch").
+    straight to the photo.
 
     Args:
         mask_logits: (N, h, w).
         original_size: (height, width) of the photo.
         image_size: side of SAM's view.
-        image_layout: "pad" or "stretch".
+        image_layout: one of `IMAGE_LAYOUTS`.
         reshaped_size: (height, width) that the photo takes up in a padded view; default `resized_size` of the photo.
 
     Returns:
@@ -70,12 +70,13 @@ class EvfSamImageProcessor(BaseImageProcessor):
 
     SAM's view keeps the original's arithmetic: Pillow's bilinear resize on 8-bit values, then `image_mean` and
     `image_std` in units of 0..255. "pad" resizes the longer side to `image_size` and fills up with zeros at the
-    right and bottom (SAM-1); "stretch" resizes both sides to it (SAM-2, EfficientSAM). The multimodal view is
-    stretched with bicubic interpolation without antialiasing and without clamping, from values 0..1.
+    right and bottom (SAM-1); "stretch" resizes both sides to it (SAM-2, EfficientSAM); "pad_stretch" resizes the
+    longer side to it and then, as float, stretches the other (the first release over SAM-2). The multimodal view
+    is stretched with bicubic interpolation without antialiasing and without clamping, from values 0..1.
 
     Args:
         image_size: side S of SAM's view.
-        image_layout: "pad" or "stretch".
+        image_layout: "pad", "stretch" or "pad_stretch".
         image_mean: mean per channel of SAM's view, 0..255.
         image_std: standard deviation per channel of SAM's view, 0..255.
         multimodal_image_size: side s of the multimodal view.
@@ -150,9 +151,13 @@ class EvfSamImageProcessor(BaseImageProcessor):
 
     def sam_view(self, photo: Image.Image) -> Tensor:
         """(3, S, S) float32 of one RGB photo."""
-        height, width = self.reshaped_size(photo.height, photo.width)
+        height = width = self.image_size
+        if self.image_layout != "stretch":
+            height, width = resized_size(photo.height, photo.width, self.image_size)
         pixels = _pixels(photo.resize((width, height), Image.Resampling.BILINEAR))
         pixels = _normalize(pixels, self.image_mean, self.image_std)
+        if self.image_layout == "pad_stretch":
+            return _bilinear(pixels[None], (self.image_size, self.image_size))[0]
         return F.pad(pixels, (0, self.image_size - width, 0, self.image_size - height))
 
     def multimodal_view(self, photo: Image.Image) -> Tensor:

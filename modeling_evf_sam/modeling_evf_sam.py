@@ -6,6 +6,7 @@ D prompt width, S and s the sides of SAM's and of the encoder's view, h and w th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from .configuration_evf_sam import PADDING, EvfSamConfig
 from .image_processing_evf_sam import resize_mask_logits
 from .loss_evf_sam import bce_loss, dice_loss
 from .modeling_beit3 import Beit3Model
+from .modeling_efficient_sam import EfficientSamModel
+from .original_checkpoints import convert_state_dict
+from .original_releases import find_release, read_release, release_config
 from .presets import PRESETS
 
 
@@ -39,7 +43,7 @@ class EvfSamOutput(ModelOutput):
     pred_masks: Tensor | None = None
     iou_scores: Tensor | None = None
     prompt_embeds: Tensor | None = None
-    image_embeddings: Tensor | None = None
+    image_embeddings: Tensor | list[Tensor] | None = None
 
 
 class EvfSamProjector(nn.Module):
@@ -71,12 +75,18 @@ class EvfSamPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load weights as `PreTrainedModel.from_pretrained` does, and refuse a checkpoint that does not fit.
 
+        Releases of the original authors are read as they are; `use_safetensors=False` allows those that are pickles
+        (they are opened with weights_only).
+
         Raises:
             ValueError: if tensors are missing, unknown, misshapen or not finite; the message names them.
         """
         report = kwargs.pop("output_loading_info", False)
+        release = find_release(pretrained_model_name_or_path, **kwargs)
+        if release is not None:
+            kwargs = _release_arguments(release, pretrained_model_name_or_path, kwargs)
         model, info = super().from_pretrained(
-            pretrained_model_name_or_path,
+            pretrained_model_name_or_path if release is None else None,
             *args,
             output_loading_info=True,
             **{"ignore_mismatched_sizes": True, **kwargs},
@@ -84,6 +94,18 @@ class EvfSamPreTrainedModel(PreTrainedModel):
         if not kwargs.get("ignore_mismatched_sizes"):
             _refuse_bad_tensors(pretrained_model_name_or_path, model, info)
         return (model, info) if report else model
+
+
+def _release_arguments(release: Path, source: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `from_pretrained` with the configuration and the tensors of an original release."""
+    tensors = read_release(release, use_safetensors=kwargs.get("use_safetensors"))
+    config = kwargs.get("config") or release_config(release, source, tensors)
+    changes = {name: value for name, value in kwargs.items() if name in EvfSamConfig.__annotations__}
+    if changes:
+        config = EvfSamConfig(**{**config.to_dict(), **changes})
+    kwargs = {name: value for name, value in kwargs.items() if name not in changes}
+    state_dict = convert_state_dict(tensors, image_size=config.view_size)
+    return {**kwargs, "config": config, "state_dict": state_dict}
 
 
 def _refuse_bad_tensors(source: Any, model: nn.Module, info: dict[str, Any]) -> None:
@@ -108,11 +130,15 @@ class EvfSamModel(EvfSamPreTrainedModel):
     def __init__(self, config: EvfSamConfig):
         super().__init__(config)
         self.multimodal_encoder = Beit3Model(config.multimodal_config)
-        self.projector = EvfSamProjector(
-            config.multimodal_config.hidden_size, config.sam_config.prompt_encoder_config.hidden_size
-        )
-        self.sam = AutoModel.from_config(config.sam_config)
+        self.projector = EvfSamProjector(config.multimodal_config.hidden_size, config.prompt_size)
+        own = config.sam_config.model_type == "efficient_sam"
+        self.sam = EfficientSamModel(config.sam_config) if own else AutoModel.from_config(config.sam_config)
         self.post_init()
+        # SAM's random Fourier matrix is drawn once and never trained; transformers has it as a parameter in SAM-1,
+        # and draws it twice for SAM-2.
+        codes = self.sam.prompt_encoder.shared_embedding.requires_grad_(False)
+        if config.sam_config.model_type == "sam2":
+            codes.positional_embedding.copy_(self.sam.shared_image_embedding.positional_embedding)
 
     @classmethod
     def from_preset(cls, name: str) -> "EvfSamModel":
@@ -133,9 +159,23 @@ class EvfSamModel(EvfSamPreTrainedModel):
         """Replace the multimodal encoder's table of words."""
         self.multimodal_encoder.set_input_embeddings(value)
 
-    def get_image_embeddings(self, pixel_values: Tensor) -> Tensor:
-        """Encode photos once, for any number of sentences: (B, 3, S, S) -> (B, D, S/patch, S/patch)."""
-        return self.sam.vision_encoder(pixel_values.to(self.dtype)).last_hidden_state
+    def get_image_embeddings(self, pixel_values: Tensor) -> Tensor | list[Tensor]:
+        """Encode photos once, for any number of sentences.
+
+        Args:
+            pixel_values: (B, 3, S, S) SAM's view of each photo.
+
+        Returns:
+            (B, D, S/16, S/16) for a SAM of patch 16; for SAM-2 a list of three, fine to coarse: (B, D/8, S/4, S/4),
+            (B, D/4, S/8, S/8), (B, D, S/16, S/16).
+        """
+        encoded = self.sam.vision_encoder(pixel_values.to(self.dtype))
+        if self.config.sam_config.model_type != "sam2":
+            return encoded.last_hidden_state
+        # Sam2Model.get_image_embeddings, but with gradients for the decoder's two convolutions
+        finest, fine, coarse = (level.to(self.dtype) for level in encoded.fpn_hidden_states)
+        decoder, no_memory = self.sam.mask_decoder, self.sam.no_memory_embedding  # (1, 1, D)
+        return [decoder.conv_s0(finest), decoder.conv_s1(fine), coarse + no_memory.transpose(1, 2)[..., None]]
 
     def get_prompt_embeddings(
         self, multimodal_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None
@@ -171,7 +211,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
         input_labels: Tensor | None = None,
         input_boxes: Tensor | None = None,
         input_masks: Tensor | None = None,
-        image_embeddings: Tensor | None = None,
+        image_embeddings: Tensor | list[Tensor] | None = None,
         prompt_embeds: Tensor | None = None,
         labels: Tensor | list[Tensor] | None = None,
         multimask_output: bool = False,
@@ -194,7 +234,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
             prompt_embeds: (B, P, D) what `get_prompt_embeddings` returned, instead of the encoder's inputs.
             labels: target masks: a list of B tensors (P_i, H_i, W_i) at the size of the photos, or one tensor
                 (B, P, H, W) on SAM's view at any resolution, where -1 is ignored.
-            multimask_output: return SAM's three masks (M = 3) instead of its single one (M = 1).
+            multimask_output: return SAM's three masks (M = 3) instead of the one that the configuration's
+                `mask_selection` says (M = 1).
             original_sizes: not needed here; accepted so that the processor's output can be passed whole.
             reshaped_input_sizes: (B, 2) height and width that each photo takes up in a padded view, for labels at
                 the size of the photos; default: what the photo's size implies.
@@ -206,9 +247,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
         # 1. The photo, once.
         if (pixel_values is None) == (image_embeddings is None):
             raise ValueError("give exactly one of pixel_values and image_embeddings")
-        if pixel_values is not None:
+        if image_embeddings is None:
             image_embeddings = self.get_image_embeddings(pixel_values)
-        assert image_embeddings is not None
 
         # 2. Each sentence becomes a prompt token.
         if prompt_embeds is None:
@@ -244,7 +284,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
 
     def _decode(
         self,
-        image_embeddings: Tensor,
+        image_embeddings: Tensor | list[Tensor],
         photo: Tensor,
         prompt_embeds: Tensor,
         prompts: dict[str, Tensor],
@@ -255,9 +295,10 @@ class EvfSamModel(EvfSamPreTrainedModel):
         Sentences with different numbers of points cannot share a sequence: SAM has no mask over prompt tokens,
         so each group of sentences with prompts alike is decoded on its own.
         """
+        levels = [image_embeddings] if isinstance(image_embeddings, Tensor) else image_embeddings
         groups = list(_groups_of_equal_prompts(prompts, len(photo), photo.device))
         decoded = [
-            self._decode_group(image_embeddings[photo[rows]], prompt_embeds[rows], group, multimask_output)
+            self._decode_group([level[photo[rows]] for level in levels], prompt_embeds[rows], group, multimask_output)
             for rows, group in groups
         ]
         back = torch.cat([rows for rows, _ in groups]).argsort()
@@ -265,8 +306,10 @@ class EvfSamModel(EvfSamPreTrainedModel):
         return masks, scores
 
     def _decode_group(
-        self, image_embeddings: Tensor, prompt_embeds: Tensor, prompts: dict[str, Tensor], multimask_output: bool
+        self, levels: list[Tensor], prompt_embeds: Tensor, prompts: dict[str, Tensor], multimask_output: bool
     ) -> tuple[Tensor, Tensor]:
+        *fine, coarse = levels  # SAM-2 alone has finer ones
+        best_of_three = self.config.mask_selection == "best_iou" and not multimask_output
         points, boxes = prompts.get("points"), prompts.get("boxes")
         sparse, dense = self.sam.prompt_encoder(
             input_points=None if points is None else points[:, None].to(self.dtype),  # (N, 1, n, 2)
@@ -276,14 +319,19 @@ class EvfSamModel(EvfSamPreTrainedModel):
         )
         text = prompt_embeds[:, None, None]  # (N, 1, 1, D)
         positions = self.sam.get_image_wide_positional_embeddings()
-        masks, scores = self.sam.mask_decoder(
-            image_embeddings=image_embeddings,
-            image_positional_embeddings=positions.expand(len(image_embeddings), -1, -1, -1),
+        masks, scores, *_ = self.sam.mask_decoder(
+            image_embeddings=coarse,
+            image_positional_embeddings=positions.expand(len(coarse), -1, -1, -1),
             sparse_prompt_embeddings=text if sparse is None else torch.cat([sparse.to(text.dtype), text], dim=2),
             dense_prompt_embeddings=dense,
-            multimask_output=multimask_output,
+            multimask_output=multimask_output or best_of_three,
+            **({"high_resolution_features": fine} if fine else {}),
         )
-        return masks[:, 0], scores[:, 0]  # (N, 1, M, h, w) -> (N, M, h, w)
+        masks, scores = masks[:, 0], scores[:, 0]  # (N, 1, M, h, w) -> (N, M, h, w)
+        if best_of_three:
+            rows, best = torch.arange(len(scores), device=scores.device), scores.argmax(1)
+            masks, scores = masks[rows, best][:, None], scores[rows, best][:, None]
+        return masks, scores
 
     def _losses(
         self, logits: Tensor, present: Tensor, labels: Tensor | list[Tensor], reshaped_sizes: Tensor | None

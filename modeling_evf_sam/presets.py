@@ -1,25 +1,103 @@
-"""Released variants as data: name -> arguments of `EvfSamConfig`.
+"""The systems of the paper as data: name -> arguments of `EvfSamConfig`.
 
 Sizes are those of the original's `sam_scale` and `mm_extractor_scale`. The two-way transformer of the original uses
-a LayerNorm epsilon of 1e-5, where transformers' SAM has 1e-6.
+a LayerNorm epsilon of 1e-5, where transformers' SAM has 1e-6. Masks come back to the photo as the image layout
+says: through the padded view ("pad"), or straight.
 """
 
 from typing import Any
 
-SAM_HUGE: dict[str, Any] = {
-    "model_type": "sam",
-    "vision_config": {
-        "hidden_size": 1280,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 16,
-        "global_attn_indexes": [7, 15, 23, 31],
-        "initializer_range": 0.02,
-    },
-    "mask_decoder_config": {"layer_norm_eps": 1e-5},
-}
-BEIT3_LARGE: dict[str, Any] = {"model_type": "beit3"}
+Preset = dict[str, Any]
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "evf-sam": {"image_layout": "pad", "multimodal_config": BEIT3_LARGE, "sam_config": SAM_HUGE},
-    "evf-sam-multitask": {"image_layout": "pad", "multimodal_config": BEIT3_LARGE, "sam_config": SAM_HUGE},
+
+def _sam(**vision: Any) -> Preset:
+    return {
+        "model_type": "sam",
+        "vision_config": {"initializer_range": 0.02, **vision},
+        "mask_decoder_config": {"layer_norm_eps": 1e-5},
+    }
+
+
+def _sam2(width: int, heads: int, **backbone: Any) -> Preset:
+    widths = [width, 2 * width, 4 * width, 8 * width]
+    backbone |= {
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "embed_dim_per_stage": widths,
+        "num_attention_heads_per_stage": [heads, 2 * heads, 4 * heads, 8 * heads],
+    }
+    return {
+        "model_type": "sam2",
+        "vision_config": {"backbone_config": backbone, "backbone_channel_list": widths[::-1]},
+    }
+
+
+def _efficient_sam(width: int, heads: int) -> Preset:
+    return {
+        "model_type": "efficient_sam",
+        "vision_config": {"hidden_size": width, "num_attention_heads": heads, "initializer_range": 0.02},
+    }
+
+
+SAM_BASE = _sam()
+SAM_LARGE = _sam(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, global_attn_indexes=[5, 11, 17, 23])
+SAM_HUGE = _sam(hidden_size=1280, num_hidden_layers=32, num_attention_heads=16, global_attn_indexes=[7, 15, 23, 31])
+
+SAM2_TINY = _sam2(96, 1, blocks_per_stage=[1, 2, 7, 2], global_attention_blocks=[5, 7, 9])
+SAM2_SMALL = _sam2(96, 1, blocks_per_stage=[1, 2, 11, 2], global_attention_blocks=[7, 10, 13])
+SAM2_BASE_PLUS = _sam2(
+    112,
+    2,
+    blocks_per_stage=[2, 3, 16, 3],
+    global_attention_blocks=[12, 16, 20],
+    window_positional_embedding_background_size=[14, 14],
+)
+SAM2_LARGE = _sam2(
+    144,
+    2,
+    blocks_per_stage=[2, 6, 36, 4],
+    global_attention_blocks=[23, 33, 43],
+    window_size_per_stage=[8, 4, 16, 8],
+)
+
+EFFICIENT_SAM_TINY = _efficient_sam(192, 3)
+EFFICIENT_SAM_SMALL = _efficient_sam(384, 6)
+
+BEIT3_BASE: Preset = {
+    "model_type": "beit3",
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
+BEIT3_LARGE: Preset = {"model_type": "beit3"}
+
+PRESETS: dict[str, Preset] = {
+    "evf-sam": {"multimodal_config": BEIT3_LARGE, "sam_config": SAM_HUGE},
+    "evf-sam-multitask": {"multimodal_config": BEIT3_LARGE, "sam_config": SAM_HUGE, "semantic_prompts": True},
+    "evf-sam-beit3-base": {"multimodal_config": BEIT3_BASE, "sam_config": SAM_HUGE},
+    "evf-sam2": {
+        "multimodal_config": BEIT3_LARGE,
+        "sam_config": SAM2_LARGE,
+        "image_layout": "pad_stretch",
+        "mask_selection": "stability",
+    },
+    "evf-sam2-multitask": {
+        "multimodal_config": BEIT3_LARGE,
+        "sam_config": SAM2_LARGE,
+        "image_layout": "stretch",
+        "mask_selection": "best_iou",
+        "semantic_prompts": True,
+    },
+    "evf-effi-sam-l": {
+        "multimodal_config": BEIT3_LARGE,
+        "sam_config": EFFICIENT_SAM_SMALL,
+        "image_layout": "stretch",
+    },
+    "evf-effi-sam-b": {
+        "multimodal_config": BEIT3_BASE,
+        "sam_config": EFFICIENT_SAM_TINY,
+        "image_layout": "stretch",
+    },
 }

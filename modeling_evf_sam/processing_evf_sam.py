@@ -10,8 +10,9 @@ from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from .configuration_evf_sam import PADDING
+from .configuration_evf_sam import PADDING, EvfSamConfig
 from .image_processing_evf_sam import EvfSamImageProcessor, resize_mask_logits
+from .original_releases import find_release, load_tokenizer
 from .photos import Photo
 
 SEMANTIC_TOKEN = "[semantic]"
@@ -31,6 +32,31 @@ class EvfSamProcessor(ProcessorMixin):
     def __init__(self, image_processor: EvfSamImageProcessor, tokenizer: Any, semantic_prompts: bool = False):
         super().__init__(image_processor, tokenizer)
         self.semantic_prompts = semantic_prompts
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """Load a processor as transformers does, or build the one that fits a release of the original authors.
+
+        Raises:
+            ValueError: the release has no tokenizer; the message names the fix.
+        """
+        release = find_release(pretrained_model_name_or_path, **kwargs)
+        if release is None:
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        tokenizer = load_tokenizer(release, pretrained_model_name_or_path)
+        return cls.from_config(EvfSamConfig.from_pretrained(pretrained_model_name_or_path, **kwargs), tokenizer)
+
+    @classmethod
+    def from_config(cls, config: EvfSamConfig, tokenizer: Any) -> "EvfSamProcessor":
+        """The processor that fits a model, with a tokenizer that reads no more tokens than the model does."""
+        image_processor = EvfSamImageProcessor(
+            image_size=config.view_size,
+            image_layout=config.image_layout,
+            multimodal_image_size=config.multimodal_config.image_size,
+        )
+        positions = config.multimodal_config.max_position_embeddings - 2
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+        return cls(image_processor, tokenizer, semantic_prompts=config.semantic_prompts)
 
     def __call__(
         self,

@@ -29,6 +29,7 @@ GOLDEN_SAM = {
         "window_size": 3,
         "global_attn_indexes": [1, 3],
         "num_pos_feats": 16,
+        "initializer_range": 0.02,
     },
     "prompt_encoder_config": {"hidden_size": 32, "image_size": 128, "patch_size": 16},
     "mask_decoder_config": {
@@ -38,6 +39,49 @@ GOLDEN_SAM = {
         "iou_head_hidden_dim": 24,
         "layer_norm_eps": 1e-5,
     },
+}
+GOLDEN_SAM2 = {
+    "model_type": "sam2",
+    "vision_config": {
+        "backbone_config": {
+            "model_type": "sam2_hiera_det_model",
+            "hidden_size": 16,
+            "num_attention_heads": 1,
+            "image_size": [256, 256],
+            "blocks_per_stage": [1, 2, 3, 1],
+            "embed_dim_per_stage": [16, 32, 64, 128],
+            "num_attention_heads_per_stage": [1, 2, 4, 8],
+            "window_size_per_stage": [8, 4, 14, 7],
+            "global_attention_blocks": [4],
+        },
+        "backbone_channel_list": [128, 64, 32, 16],
+        "backbone_feature_sizes": [[64, 64], [32, 32], [16, 16]],
+    },
+    "prompt_encoder_config": {"image_size": 256},
+}
+GOLDEN_EFFICIENT_SAM = {
+    "model_type": "efficient_sam",
+    "vision_config": {
+        "hidden_size": 24,
+        "output_channels": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "image_size": 128,
+        "patch_size": 16,
+    },
+    "mask_decoder_config": {
+        "hidden_size": 32,
+        "mlp_dim": 64,
+        "num_attention_heads": 4,
+        "iou_head_hidden_dim": 24,
+        "upscaling_channels": [16, 8],
+    },
+}
+
+SYSTEMS: dict[str, dict] = {  # the changes of `golden_config` for each golden folder
+    "evf_sam": {},
+    "evf_sam2": {"sam_config": GOLDEN_SAM2, "image_layout": "stretch", "mask_selection": "best_iou"},
+    "evf_efficient_sam": {"sam_config": GOLDEN_EFFICIENT_SAM, "image_layout": "stretch"},
 }
 
 

@@ -1,6 +1,7 @@
 """What each stage of training learns, as modules that turn scenes into batches and batches into a loss.
 
-`PromptObjective`: SAM alone, points and boxes to masks. `SightObjective` and `PatchObjective`: the multimodal encoder
+`EmbeddingObjective` and `PromptObjective`: SAM alone, first its image
+encoder, then points and boxes to masks. `SightObjective` and `PatchObjective`: the multimodal encoder
 alone, in place of the pretraining that BEIT-3 brings along. `TextObjective`: the paper's training, sentences to masks.
 `ScoreObjective`: how good the masks are.
 
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.expressions import Expression
@@ -23,6 +25,7 @@ from .reading import (
     SightHead,
     cell_classes,
     cell_geometry,
+    cell_outlines,
     coverage,
     lesson,
     mask_result,
@@ -64,33 +67,59 @@ class Objective(nn.Module):
         return {name: views[name] for name in names}
 
 
-class PromptObjective(Objective):
-    """SAM learns points and boxes; a linear head beside it says which object each cell of the embedding shows.
+class EmbeddingObjective(Objective):
+    """SAM's image encoder learns, without prompts, which object each cell of its embedding shows, and its outline.
 
-    The head stands in for what masked-autoencoder pretraining gives SAM's encoder: features that mean something.
+    This stands in for what masked-autoencoder pretraining gives SAM's encoder: features that mean something.
     """
-
-    prompts = 4
 
     def __init__(self, model: EvfSamModel, processor: EvfSamProcessor):
         super().__init__(model, processor)
-        self.embedding_sight = SightHead(model.config.sam_config.vision_config.output_channels)
+        width = model.config.sam_config.vision_config.output_channels
+        self.embedding_sight = SightHead(width)
+        self.embedding_outline = nn.Conv2d(width, 4 * 4, kernel_size=1)  # the masks are four times as fine
 
     def trained_modules(self) -> list[nn.Module]:
-        """SAM, all of it, and the head."""
-        sam = self.model.sam
-        return [sam.vision_encoder, sam.prompt_encoder, sam.mask_decoder, self.embedding_sight]
+        """SAM's image encoder and the heads."""
+        return [self.model.sam.vision_encoder, self.embedding_sight, self.embedding_outline]
+
+    def collate(self, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
+        """SAM's view and what its cells show."""
+        targets = {"cells": cell_classes, "geometry": cell_geometry, "outlines": cell_outlines}
+        return self._views(drawn, "pixel_values") | {
+            name: torch.stack([target(scene, self.image_grid) for scene, _ in drawn])
+            for name, target in targets.items()
+        }
+
+    def forward(self, pixel_values: Tensor, cells: Tensor, geometry: Tensor, outlines: Tensor) -> dict[str, Tensor]:
+        """Loss of the cells; its IoU is the share of object cells with their right colour and shape."""
+        embeddings = self.model.get_image_embeddings(pixel_values)
+        loss = self._cell_loss(embeddings, cells, geometry, outlines)
+        return {"loss": loss, **self.embedding_sight.right_cells(embeddings, cells)}
+
+    def _cell_loss(self, embeddings: Tensor, cells: Tensor, geometry: Tensor, outlines: Tensor) -> Tensor:
+        losses = F.binary_cross_entropy_with_logits(self.embedding_outline(embeddings), outlines, reduction="none")
+        near_object = cells[:, 0] != 0
+        return self.embedding_sight(embeddings, cells, geometry) + losses.mean(1)[near_object].mean()
+
+
+class PromptObjective(EmbeddingObjective):
+    """SAM learns points and boxes; the heads on its embedding keep teaching beside the masks."""
+
+    prompts = 4
+
+    def trained_modules(self) -> list[nn.Module]:
+        """SAM, all of it, and the heads."""
+        return [*super().trained_modules(), self.model.sam.prompt_encoder, self.model.sam.mask_decoder]
 
     def collate(self, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
         """SAM's view, four points or four boxes each, their masks, and what the cells show."""
         rng = np.random.default_rng(int(drawn[0][0].photo.sum()))
-        batch = self._views(drawn, "pixel_values")
+        batch = super().collate(drawn)
         boxes = rng.random() < 0.5
         prompts, targets = zip(*(self._prompts(scene, rng, boxes) for scene, _ in drawn), strict=True)
         batch["input_boxes" if boxes else "input_points"] = torch.stack(prompts)
         batch["labels"] = torch.stack(targets)
-        batch["cells"] = torch.stack([cell_classes(scene, self.image_grid) for scene, _ in drawn])
-        batch["geometry"] = torch.stack([cell_geometry(scene, self.image_grid) for scene, _ in drawn])
         return batch
 
     def _prompts(self, scene: Scene, rng: np.random.Generator, boxes: bool) -> tuple[Tensor, Tensor]:
@@ -108,12 +137,13 @@ class PromptObjective(Objective):
                 prompts.append((pixels[rng.integers(len(pixels))] * scale)[None])
         return torch.from_numpy(np.stack(prompts)).float(), coverage(masks, self.mask_side)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         pixel_values: Tensor,
         labels: Tensor,
         cells: Tensor,
         geometry: Tensor,
+        outlines: Tensor,
         input_points: Tensor | None = None,
         input_boxes: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -123,7 +153,8 @@ class PromptObjective(Objective):
             image_embeddings=embeddings, input_points=input_points, input_boxes=input_boxes, multimask_output=False
         ).pred_masks[:, :, 0]
         result = mask_result(masks.flatten(0, 1), labels.flatten(0, 1))
-        return result | {"loss": result["loss"] + 0.5 * self.embedding_sight(embeddings, cells, geometry)}
+        loss = result["loss"] + 0.5 * self._cell_loss(embeddings, cells, geometry, outlines)
+        return result | {"loss": loss}
 
 
 class EncoderObjective(Objective):

@@ -63,6 +63,14 @@ def cell_geometry(scene: Scene, side: int) -> Tensor:
     )
 
 
+def cell_outlines(scene: Scene, side: int, zoom: int = 4) -> Tensor:
+    """How far the object of each cell covers the cell's parts: (zoom * zoom, side, side) in [0, 1]."""
+    masks = np.stack([item.mask for item in scene.objects])
+    index = coverage(masks, side).max(0).indices  # (side, side)
+    parts = F.pixel_unshuffle(coverage(masks, side * zoom)[None].transpose(0, 1), zoom)  # (objects, zoom², side, side)
+    return parts.gather(0, index.expand(1, zoom**2, -1, -1))[0]
+
+
 def attribute_head(width: int) -> nn.Module:
     """A linear layer that names colours and shapes: (N, width, g, g) -> (N, colours + shapes, g, g)."""
     return nn.Conv2d(width, len(COLOURS) + len(SHAPES) + 2, kernel_size=1)

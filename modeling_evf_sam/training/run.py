@@ -10,16 +10,24 @@ from transformers import TrainingArguments, set_seed
 
 from ..configuration_evf_sam import EvfSamConfig
 from ..data.rendered_scenes import RenderedScenes
-from ..image_processing_evf_sam import EvfSamImageProcessor
 from ..modeling_evf_sam import EvfSamModel
 from ..processing_evf_sam import EvfSamProcessor
-from .objectives import Objective, PatchObjective, PromptObjective, ScoreObjective, SightObjective, TextObjective
+from .objectives import (
+    EmbeddingObjective,
+    Objective,
+    PatchObjective,
+    PromptObjective,
+    ScoreObjective,
+    SightObjective,
+    TextObjective,
+)
 from .positions import init_positions
 from .recipe import Recipe, Stage
 from .tokenizer import train_tokenizer
 from .trainer import DrawnScenes, ObjectiveTrainer
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "embedding": EmbeddingObjective,
     "prompts": PromptObjective,
     "sight": SightObjective,
     "patches": PatchObjective,
@@ -72,16 +80,10 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
 def build_processor(recipe: Recipe, folder: Path) -> EvfSamProcessor:
     """The processor that fits the recipe's model; its tokenizer is trained once and kept in `folder`."""
     if not folder.exists():
-        config = EvfSamConfig(**recipe.model)
-        image_processor = EvfSamImageProcessor(
-            image_size=config.view_size,
-            image_layout=config.image_layout,
-            multimodal_image_size=config.multimodal_config.image_size,
-        )
         with tempfile.TemporaryDirectory(dir=folder.parent) as workspace:
             tokenizer = train_tokenizer(Path(workspace), **recipe.tokenizer)
             whole = Path(workspace) / "processor"
-            EvfSamProcessor(image_processor, tokenizer, semantic_prompts=True).save_pretrained(whole)
+            EvfSamProcessor.from_config(EvfSamConfig(**recipe.model), tokenizer).save_pretrained(whole)
             if not folder.exists():  # another stage, run side by side, may have been faster
                 whole.rename(folder)
     return EvfSamProcessor.from_pretrained(folder)
@@ -100,9 +102,8 @@ def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Pat
     objective.requires_grad_(False)
     for module in objective.trained_modules():
         module.requires_grad_(True)
-    # SAM's random Fourier matrix is a parameter in transformers; it is drawn once and never trained.
-    objective.model.sam.shared_image_embedding.requires_grad_(False)
-    objective.model.sam.prompt_encoder.shared_embedding.requires_grad_(False)
+    codes = objective.model.sam.prompt_encoder.shared_embedding  # SAM's random Fourier matrix is never trained
+    codes.requires_grad_(False)
 
     def scenes(split: str, size: int) -> DrawnScenes:
         return DrawnScenes(

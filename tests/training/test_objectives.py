@@ -4,6 +4,7 @@ import torch
 from modeling_evf_sam import EvfSamImageProcessor, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.rendered_scenes import RenderedScenes
 from modeling_evf_sam.training.objectives import (
+    EmbeddingObjective,
     PatchObjective,
     PromptObjective,
     ScoreObjective,
@@ -32,7 +33,14 @@ def drawn() -> list:
 
 @pytest.mark.parametrize(
     ("cls", "counted"),
-    [(PromptObjective, 12), (SightObjective, 3), (PatchObjective, 9), (TextObjective, 9), (ScoreObjective, 9)],
+    [
+        (EmbeddingObjective, 3),
+        (PromptObjective, 12),
+        (SightObjective, 3),
+        (PatchObjective, 9),
+        (TextObjective, 9),
+        (ScoreObjective, 9),
+    ],
 )
 def test_a_batch_gives_a_loss_for_the_trained_parts_alone(parts, drawn, cls, counted):
     objective = cls(*parts)

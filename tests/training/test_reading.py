@@ -12,6 +12,7 @@ from modeling_evf_sam.training.reading import (
     attribute_loss,
     cell_classes,
     cell_geometry,
+    cell_outlines,
     coverage,
     lesson,
     mask_result,
@@ -96,3 +97,11 @@ def test_uncertain_cells_teach_nothing():
 def test_mask_result_counts_cells():
     result = mask_result(torch.tensor([[[5.0, 5.0], [-5.0, -5.0]]]), torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]))
     assert (result["intersections"].tolist(), result["unions"].tolist()) == ([1], [3])
+
+
+def test_outlines_follow_the_object_of_each_cell(scene):
+    outlines = cell_outlines(scene, 4, zoom=2)  # cells of 8 x 4 pixels, parts of 4 x 2
+    assert outlines.shape == (4, 4, 4)
+    assert outlines[:, 1, 0].tolist() == [1, 1, 1, 1]  # inside the left star
+    assert outlines[:, 1, 1].tolist() == [0, 1, 0, 1]  # the circle covers the right half of this cell
+    assert not outlines[:, 0].any()  # above the objects
