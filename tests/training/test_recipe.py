@@ -6,7 +6,16 @@ from modeling_evf_sam.training.recipe import load_recipe
 def test_the_shipped_recipe_and_changes():
     recipe = load_recipe("rendered_scenes", ["stages.text.steps=7", "seed=3", "stages.text.kinds=[relation]"])
     assert (recipe.stages["text"].steps, recipe.seed, recipe.stages["text"].kinds) == (7, 3, ["relation"])
-    assert list(recipe.stages) == ["sam", "sight", "sight_again", "reading", "text", "scores"]
+    assert list(recipe.stages) == [
+        "embedding",
+        "sam",
+        "sight",
+        "sight_again",
+        "reading",
+        "reading_again",
+        "text",
+        "scores",
+    ]
 
 
 @pytest.mark.parametrize(

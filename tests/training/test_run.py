@@ -7,7 +7,7 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.training.recipe import load_recipe
 from modeling_evf_sam.training.run import run_recipe
 
-STAGES = ("sam", "sight", "sight_again", "reading", "text", "scores")
+STAGES = tuple(load_recipe("rendered_scenes").stages)
 TINY = [
     "workers=0",
     "eval_scenes=2",
@@ -48,7 +48,7 @@ def test_finished_stages_are_not_run_again(finished):
 
 def test_stages_run_side_by_side_give_the_same_weights(finished, tmp_path):
     recipe = load_recipe("rendered_scenes", TINY)
-    for stage in ("sight", "sam", "sight_again", "reading"):
+    for stage in ("sight", "embedding", "sam", "sight_again", "reading", "reading_again"):
         assert run_recipe(recipe, tmp_path, only=stage) is None
     checkpoint = run_recipe(recipe, tmp_path)
     expected = EvfSamModel.from_pretrained(finished / "model").state_dict()
@@ -59,8 +59,8 @@ def test_stages_run_side_by_side_give_the_same_weights(finished, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "only", "message"),
     [
-        (["stages.text.objective=masks"], None, "stages.text.objective is 'masks', expected one of prompts"),
-        ([], "decoder", "no stage 'decoder': the recipe has sam, sight"),
+        (["stages.text.objective=masks"], None, "stages.text.objective is 'masks', expected one of embedding"),
+        ([], "decoder", "no stage 'decoder': the recipe has embedding, sam, sight"),
     ],
 )
 def test_bad_runs(tmp_path, changes, only, message):
