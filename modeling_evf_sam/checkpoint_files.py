@@ -52,14 +52,14 @@ def refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: some do; the message names them.
     """
-    bad = [name for name, tensor in tensors.items() if tensor.numel() and not _is_finite(tensor)]
+    bad = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     if bad:
         raise ValueError(f"{len(bad)} tensors are not finite ({listed(bad)}): the checkpoint is damaged")
 
 
-def _is_finite(tensor: Tensor) -> bool:
+def is_finite(tensor: Tensor) -> bool:
     """Whether all values are finite. NaN and infinity survive min and max, which need no copy of the tensor."""
-    return all(bound.isfinite().item() for bound in tensor.aminmax())
+    return not tensor.numel() or all(bound.isfinite().item() for bound in tensor.aminmax())
 
 
 def _find_weights(folder: Path, allow_pickle: bool) -> Path:
@@ -165,7 +165,7 @@ def _read_pickle(path: Path) -> Mapping[Any, Any]:
 def _pickle_refused(path: Path) -> ValueError:
     return ValueError(
         f"'{path}' is pickled, and pickles can run code: give a .safetensors file, "
-        "or pass use_safetensors=False to read its tensors alone"
+        "convert this one, or pass use_safetensors=False to read its tensors alone"
     )
 
 

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from .checkpoint_files import is_finite
 from .configuration_evf_sam import PADDING, EvfSamConfig
 from .image_processing_evf_sam import resize_mask_logits
 from .loss_evf_sam import bce_loss, dice_loss
@@ -116,7 +117,7 @@ def _refuse_bad_tensors(source: Any, model: nn.Module, info: dict[str, Any]) -> 
         "not finite": sorted(
             name
             for name, tensor in model.state_dict().items()
-            if tensor.device.type != "meta" and tensor.is_floating_point() and not tensor.isfinite().all()
+            if tensor.device.type != "meta" and not is_finite(tensor)
         ),
     }
     found = [f"{len(keys)} {problem} ({', '.join(keys[:3])})" for problem, keys in problems.items() if keys]
@@ -126,6 +127,8 @@ def _refuse_bad_tensors(source: Any, model: nn.Module, info: dict[str, Any]) -> 
 
 class EvfSamModel(EvfSamPreTrainedModel):
     """A multimodal encoder whose image [CLS] prompts a SAM."""
+
+    sam: Any  # SamModel, Sam2Model or EfficientSamModel, whose parts are called alike
 
     def __init__(self, config: EvfSamConfig):
         super().__init__(config)
@@ -247,8 +250,9 @@ class EvfSamModel(EvfSamPreTrainedModel):
         # 1. The photo, once.
         if (pixel_values is None) == (image_embeddings is None):
             raise ValueError("give exactly one of pixel_values and image_embeddings")
-        if image_embeddings is None:
+        if pixel_values is not None:
             image_embeddings = self.get_image_embeddings(pixel_values)
+        assert image_embeddings is not None
 
         # 2. Each sentence becomes a prompt token.
         if prompt_embeds is None:

@@ -93,7 +93,7 @@ class EmbeddingObjective(Objective):
 
     def forward(self, pixel_values: Tensor, cells: Tensor, geometry: Tensor, outlines: Tensor) -> dict[str, Tensor]:
         """Loss of the cells; its IoU is the share of object cells with their right colour and shape."""
-        embeddings = self.model.get_image_embeddings(pixel_values)
+        embeddings = self.model.sam.vision_encoder(pixel_values).last_hidden_state
         loss = self._cell_loss(embeddings, cells, geometry, outlines)
         return {"loss": loss, **self.embedding_sight.right_cells(embeddings, cells)}
 
@@ -148,7 +148,7 @@ class PromptObjective(EmbeddingObjective):
         input_boxes: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Loss of SAM's single mask for each prompt."""
-        embeddings = self.model.get_image_embeddings(pixel_values)
+        embeddings = self.model.sam.vision_encoder(pixel_values).last_hidden_state
         masks = self.model.sam(
             image_embeddings=embeddings, input_points=input_points, input_boxes=input_boxes, multimask_output=False
         ).pred_masks[:, :, 0]
