@@ -38,7 +38,7 @@ def read_tensors(path: str | Path, allow_pickle: bool = False) -> dict[str, Tens
     """
     path = Path(path)
     if path.is_dir():
-        path = _find_weights(path, allow_pickle)
+        path = find_weights(path, allow_pickle)
     if not path.is_file():
         raise FileNotFoundError(f"weights '{path}' do not exist: check the path")
     if path.name.endswith(".index.json"):
@@ -62,7 +62,7 @@ def is_finite(tensor: Tensor) -> bool:
     return not tensor.numel() or all(bound.isfinite().item() for bound in tensor.aminmax())
 
 
-def _find_weights(folder: Path, allow_pickle: bool) -> Path:
+def find_weights(folder: Path, allow_pickle: bool) -> Path:
     """The file of a folder to read: by its Hub name, or the only one."""
     for name in HUB_NAMES if allow_pickle else HUB_NAMES[:2]:
         if (folder / name).is_file():
@@ -165,7 +165,7 @@ def _read_pickle(path: Path) -> Mapping[Any, Any]:
 def _pickle_refused(path: Path) -> ValueError:
     return ValueError(
         f"'{path}' is pickled, and pickles can run code: give a .safetensors file, "
-        "convert this one, or pass use_safetensors=False to read its tensors alone"
+        "or allow to read its tensors alone (use_safetensors=False in from_pretrained, --use-pickle in conversion/)"
     )
 
 

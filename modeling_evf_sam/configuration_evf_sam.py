@@ -180,6 +180,10 @@ class EvfSamConfig(PreTrainedConfig):
         tensors = read_release(release, use_safetensors=kwargs.get("use_safetensors"))
         return release_config(release, pretrained_model_name_or_path, tensors).to_dict(), kwargs
 
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
+        """The configuration with the vocabulary, which `resize_token_embeddings` changes."""
+        return self.multimodal_config
+
     @property
     def view_size(self) -> int:
         """Side of SAM's view, in pixels."""

@@ -55,7 +55,7 @@ def _bilinear(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bilinear", align_corners=False)
 
 
-class EvfSamImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
+class EvfSamImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """Settings of `EvfSamImageProcessor` beyond the library's."""
 
     image_size: int
@@ -93,7 +93,7 @@ class EvfSamImageProcessor(BaseImageProcessor):
         "original_sizes",
         "reshaped_input_sizes",
     ]
-    valid_kwargs = EvfSamImagesKwargs
+    valid_kwargs = EvfSamImageProcessorKwargs
 
     def __init__(
         self,

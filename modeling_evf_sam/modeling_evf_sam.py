@@ -6,12 +6,14 @@ D prompt width, S and s the sides of SAM's and of the encoder's view, h and w th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -153,6 +155,13 @@ class EvfSamModel(EvfSamPreTrainedModel):
         if name not in PRESETS:
             raise ValueError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
         return cls(EvfSamConfig(**PRESETS[name]))
+
+    def _set_gradient_checkpointing(self, *args: Any, **kwargs: Any) -> None:
+        super()._set_gradient_checkpointing(*args, **kwargs)
+        # SAM-2's decoder passes tensors to its layers by name, where re-entrant checkpoints lose their gradients.
+        for module in self.sam.mask_decoder.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def get_input_embeddings(self) -> nn.Module:
         """The multimodal encoder's table of words."""

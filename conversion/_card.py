@@ -1,0 +1,90 @@
+"""Model cards."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Files and releases by the names under which they are published -> the same weights on the Hub.
+BASE_MODELS = {
+    **{name: f"YxZhang/{name}" for name in ("evf-sam", "evf-sam-multitask", "evf-sam2", "evf-sam2-multitask")},
+    "sam_vit_b_01ec64": "facebook/sam-vit-base",
+    "sam_vit_l_0b3195": "facebook/sam-vit-large",
+    "sam_vit_h_4b8939": "facebook/sam-vit-huge",
+    **{
+        f"{sam}_hiera_{size}": f"facebook/{sam}-hiera-{size.replace('_', '-')}"
+        for sam in ("sam2", "sam2.1")
+        for size in ("tiny", "small", "base_plus", "large")
+    },
+}
+
+CARD = """\
+---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-segmentation
+tags:
+  - referring-expression-segmentation
+  - evf-sam
+{base_models}---
+
+# {title}
+
+{text}
+
+## Use
+
+{usage}
+
+## Made from
+
+| file | bytes | sha256 |
+|---|---|---|
+{sources}
+
+`conversion_report.json` has the sha256 of every file of the result.
+"""
+
+MODEL_USAGE = """\
+```python
+import torch
+from PIL import Image
+from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+
+model = EvfSamModel.from_pretrained("{place}")
+processor = EvfSamProcessor.from_pretrained("{place}")
+photo = Image.open("photo.jpg")
+inputs = processor(images=photo, text=["the zebra on the left", "the tallest tree"])
+with torch.no_grad():
+    outputs = model(**inputs)
+(result,) = processor.post_process_referring_segmentation(outputs, inputs)
+print(result["masks"].shape, result["scores"], result["boxes"])
+```"""
+
+TOKENIZER_USAGE = """\
+```python
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{place}")
+print(tokenizer("the zebra on the left").input_ids)
+```"""
+
+
+def model_card(
+    *, title: str, text: str, usage: str, names: Iterable[str], sources: Iterable[Mapping[str, Any]]
+) -> str:
+    """The README.md of a result.
+
+    Args:
+        title: its heading.
+        text: what it is.
+        usage: a section that shows how to use it.
+        names: what the sources are called; known ones become the metadata's `base_model`.
+        sources: rows with file, bytes and sha256.
+    """
+    known = [BASE_MODELS[name] for name in names if name in BASE_MODELS]
+    return CARD.format(
+        title=title,
+        text=text,
+        usage=usage,
+        base_models="".join(["base_model:\n", *(f"  - {name}\n" for name in known)]) if known else "",
+        sources="\n".join(f"| {row['file']} | {row['bytes']} | {row['sha256']} |" for row in sources),
+    )
