@@ -42,13 +42,16 @@ ORIGINAL_SAMS = {
 ORIGINAL_ENCODERS = {(1024, 24, 224): "large", (768, 12, 224): "base"}
 
 
-def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool) -> Converted:
+def from_original(
+    source: str, *, tokenizer: Path | None, use_pickle: bool, multitask: bool | None
+) -> Converted:
     """Read a release of the original authors.
 
     Args:
         source: its folder, one weight file, or a Hub id.
         tokenizer: BEIT-3's beit3.spm, in place of the source's own tokenizer.
         use_pickle: whether pickles in a folder may be read.
+        multitask: whether it was trained on [semantic] prompts; None: as its tokenizer or its name tells.
 
     Raises:
         ValueError: there is no such release, or it cannot be read.
@@ -59,7 +62,8 @@ def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool) -> C
         raise ValueError(f"'{source}' is in our format already: load it, or give --to-original")
     folder = path if path.is_dir() else path.parent
     name = Path(source).resolve().name if path.is_dir() else path.resolve().parent.name
-    multitask = is_multitask(folder, name) or "multitask" in path.name
+    if multitask is None:
+        multitask = is_multitask(folder, name) or "multitask" in path.name
     config = detect_config(tensors, multitask=multitask)
     words = _tokenizer(folder, tokenizer, semantic=multitask)
     if words is not None:

@@ -24,6 +24,14 @@ def convert(
     use_pickle: Annotated[
         bool, typer.Option("--use-pickle", help="Also read .bin and .pth files of a folder.", show_default=False)
     ] = False,
+    multitask: Annotated[
+        bool | None,
+        typer.Option(
+            "--multitask/--no-multitask",
+            help="Whether [semantic] prompts were trained.",
+            show_default="as the tokenizer or the name tells",
+        ),
+    ] = None,
     to_original: Annotated[
         bool, typer.Option("--to-original", help="From our format to the original's.", show_default=False)
     ] = False,
@@ -46,7 +54,7 @@ def convert(
     if to_original:
         converted = to_original_release(Path(source), memory=memory, tokenizer=tokenizer)
     else:
-        converted = from_original(source, tokenizer=tokenizer, use_pickle=use_pickle)
+        converted = from_original(source, tokenizer=tokenizer, use_pickle=use_pickle, multitask=multitask)
     write_model(converted, output, dtype=dtype, max_shard_size=max_shard_size, verify=verify, push_to_hub=push_to_hub)
 
 

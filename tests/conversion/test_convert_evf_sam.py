@@ -67,6 +67,12 @@ def test_everything_is_written_and_reported(release, beit3_spm, capsys):
     assert report["sources"][0]["sha256"] in out and f"{report['parameters']['all']:,}" in out
 
 
+@pytest.mark.parametrize(("flag", "multitask"), [("--multitask", True), ("--no-multitask", False)])
+def test_the_user_settles_what_was_trained(release, flag, multitask):
+    assert run(release, "--output", "ours", flag) == 0
+    assert EvfSamConfig.from_pretrained("ours").semantic_prompts is multitask
+
+
 def test_the_processor_has_the_token_of_a_multitask_release(release, beit3_spm, tiny_tokenizer):
     assert run(release, "--output", "ours", "--tokenizer", beit3_spm) == 0
     processor = EvfSamProcessor.from_pretrained("ours")
