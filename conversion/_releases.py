@@ -42,9 +42,7 @@ ORIGINAL_SAMS = {
 ORIGINAL_ENCODERS = {(1024, 24, 224): "large", (768, 12, 224): "base"}
 
 
-def from_original(
-    source: str, *, tokenizer: Path | None, use_pickle: bool, multitask: bool | None
-) -> Converted:
+def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool, multitask: bool | None) -> Converted:
     """Read a release of the original authors.
 
     Args:

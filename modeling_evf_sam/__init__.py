@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .modeling_beit3 import Beit3Model
     from .modeling_efficient_sam import EfficientSamModel
     from .modeling_evf_sam import EvfSamModel, EvfSamOutput
+    from .pipeline_evf_sam import EvfSamPipeline
     from .processing_evf_sam import EvfSamProcessor
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ _MODULES = {
     "EvfSamImageProcessor": "image_processing_evf_sam",
     "EvfSamModel": "modeling_evf_sam",
     "EvfSamOutput": "modeling_evf_sam",
+    "EvfSamPipeline": "pipeline_evf_sam",
     "EvfSamProcessor": "processing_evf_sam",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "EvfSamImageProcessor",
     "EvfSamModel",
     "EvfSamOutput",
+    "EvfSamPipeline",
     "EvfSamProcessor",
 ]
 

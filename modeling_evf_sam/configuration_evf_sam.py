@@ -8,6 +8,16 @@ from transformers.configuration_utils import SubConfigSpec
 
 IMAGE_LAYOUTS = ("pad", "stretch", "pad_stretch")
 MASK_SELECTIONS = ("first", "stability", "best_iou")
+FUSIONS = {  # how each kind of multimodal encoder can read a photo and a sentence
+    "beit3": ("early", "late", "text"),
+    "vilt": ("early", "late", "text"),
+    "clip": ("late", "text"),
+}
+PROMPT_FEATURES = {  # what each fusion can give to the projector; the first is its default
+    "early": ("image_cls", "text_cls", "image_mean", "concat"),
+    "late": ("concat",),
+    "text": ("text_cls",),
+}
 PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
 
 
@@ -128,6 +138,13 @@ class EvfSamConfig(PreTrainedConfig):
     Attributes:
         multimodal_config: configuration of the multimodal encoder; its class follows from its `model_type`.
         sam_config: configuration of the SAM; its class follows from its `model_type`.
+        fusion: how the encoder reads (paper, Table 3): "early" (photo and sentence attend to each other), "late"
+            (each is read alone, and both features are concatenated) or "text" (the sentence alone).
+        num_fusion_layers: in how many of its first layers an early-fusion BEIT-3 attends across modalities; in the
+            later ones photo and sentence each attend to themselves. Default: in all.
+        prompt_feature: what the projector turns into a prompt (paper, Table 5): "image_cls" (the image's [CLS]; the
+            default of early fusion), "text_cls" (the sentence's; that of "text"), "image_mean" (the mean of the
+            patches) or "concat" (both [CLS] tokens; that of late fusion).
         image_layout: how a photo becomes SAM's square view: "pad" (longest side to the view's side, then padded
             to the right and below, as SAM-1 was trained), "stretch" (both sides to the view's side) or
             "pad_stretch" (longest side first, then both; the first SAM-2 release).
@@ -147,6 +164,9 @@ class EvfSamConfig(PreTrainedConfig):
 
     multimodal_config: Any = None
     sam_config: Any = None
+    fusion: str = "early"
+    num_fusion_layers: int | None = None
+    prompt_feature: str | None = None
     image_layout: str = "pad"
     mask_selection: str = "first"
     semantic_prompts: bool = False
@@ -159,6 +179,7 @@ class EvfSamConfig(PreTrainedConfig):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
         super().__post_init__(**kwargs)
+        self._check_fusion()
         if self.sam_config.model_type == "sam2":
             stability = self.mask_selection == "stability"
             self.sam_config.mask_decoder_config.dynamic_multimask_via_stability = stability
@@ -168,6 +189,26 @@ class EvfSamConfig(PreTrainedConfig):
             # SAM draws its Fourier matrix from N(0, 1); transformers' default of hidden_size / 2 gives neighbouring
             # points unrelated codes, and fresh weights never learn to place a prompt.
             self.sam_config.vision_config.scale = 1.0
+
+    def _check_fusion(self) -> None:
+        encoder = self.multimodal_config.model_type
+        if encoder not in FUSIONS:
+            raise ValueError(f"multimodal_config is of type {encoder!r}, expected one of {', '.join(FUSIONS)}")
+        if self.fusion not in FUSIONS[encoder]:
+            raise ValueError(f"fusion is {self.fusion!r}, for {encoder} use one of {', '.join(FUSIONS[encoder])}")
+        features = PROMPT_FEATURES[self.fusion]
+        self.prompt_feature = self.prompt_feature or features[0]
+        if self.prompt_feature not in features:
+            raise ValueError(
+                f"prompt_feature is {self.prompt_feature!r}, for {self.fusion} fusion use {' or '.join(features)}"
+            )
+        if self.num_fusion_layers is None:
+            return
+        if (encoder, self.fusion) != ("beit3", "early"):
+            raise ValueError('num_fusion_layers belongs to BEIT-3 with fusion "early": leave it out')
+        layers = self.multimodal_config.num_hidden_layers
+        if not 1 <= self.num_fusion_layers <= layers:
+            raise ValueError(f'num_fusion_layers is {self.num_fusion_layers}, expected 1 to {layers}; none is "late"')
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict, dict]:
@@ -182,7 +223,7 @@ class EvfSamConfig(PreTrainedConfig):
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
         """The configuration with the vocabulary, which `resize_token_embeddings` changes."""
-        return self.multimodal_config
+        return self.multimodal_config.get_text_config()
 
     @property
     def view_size(self) -> int:
@@ -191,6 +232,25 @@ class EvfSamConfig(PreTrainedConfig):
         return vision.backbone_config.image_size[0] if self.sam_config.model_type == "sam2" else vision.image_size
 
     @property
+    def multimodal_view_size(self) -> int:
+        """Side of the multimodal encoder's view, in pixels; 0 where it reads the sentence alone."""
+        if self.fusion == "text":
+            return 0
+        return getattr(self.multimodal_config, "vision_config", self.multimodal_config).image_size
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that a sentence can have, its start and end included."""
+        unused = 2 if self.multimodal_config.model_type == "beit3" else 0
+        return self.get_text_config().max_position_embeddings - unused
+
+    @property
     def prompt_size(self) -> int:
         """Width D of SAM's prompt tokens."""
         return self.sam_config.mask_decoder_config.hidden_size
+
+
+# Sub-configurations are found by their `model_type`. Registered here and not with the other classes, as this file is
+# also loaded on its own, from a repository that carries the code.
+for _config in (Beit3Config, EfficientSamConfig):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)

@@ -9,10 +9,21 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.processing_utils import ImagesKwargs
 
 from .configuration_evf_sam import IMAGE_LAYOUTS
 from .photos import Photo, to_rgb
+
+MULTIMODAL_VIEWS: dict[str, dict[str, Any]] = {  # what each kind of multimodal encoder was trained on
+    "beit3": {},
+    "vilt": {"multimodal_antialias": True},
+    "clip": {
+        "multimodal_antialias": True,
+        "multimodal_image_mean": OPENAI_CLIP_MEAN,
+        "multimodal_image_std": OPENAI_CLIP_STD,
+    },
+}
 
 
 def resized_size(height: int, width: int, image_size: int) -> tuple[int, int]:
@@ -63,6 +74,7 @@ class EvfSamImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[cal
     multimodal_image_size: int
     multimodal_image_mean: list[float]
     multimodal_image_std: list[float]
+    multimodal_antialias: bool
 
 
 class EvfSamImageProcessor(BaseImageProcessor):
@@ -72,19 +84,22 @@ class EvfSamImageProcessor(BaseImageProcessor):
     `image_std` in units of 0..255. "pad" resizes the longer side to `image_size` and fills up with zeros at the
     right and bottom (SAM-1); "stretch" resizes both sides to it (SAM-2, EfficientSAM); "pad_stretch" resizes the
     longer side to it and then, as float, stretches the other (the first release over SAM-2). The multimodal view
-    is stretched with bicubic interpolation without antialiasing and without clamping, from values 0..1.
+    is stretched with bicubic interpolation from values 0..1: for BEIT-3 without antialiasing and without clamping,
+    as the original does, otherwise by Pillow on 8-bit values. The whole photo becomes a square for every encoder, as
+    a centre crop would cut away what a sentence may ask for.
 
     Args:
         image_size: side S of SAM's view.
         image_layout: "pad", "stretch" or "pad_stretch".
         image_mean: mean per channel of SAM's view, 0..255.
         image_std: standard deviation per channel of SAM's view, 0..255.
-        multimodal_image_size: side s of the multimodal view.
+        multimodal_image_size: side s of the multimodal view; 0 for an encoder that reads the sentence alone.
         multimodal_image_mean: mean per channel of the multimodal view, 0..1.
         multimodal_image_std: standard deviation per channel of the multimodal view, 0..1.
+        multimodal_antialias: whether Pillow resizes the multimodal view, with antialiasing.
 
     Raises:
-        ValueError: an unknown layout, or a side below 1.
+        ValueError: an unknown layout, or a side that is none.
     """
 
     model_input_names = [  # noqa: RUF012 - a plain list, as the library declares it
@@ -105,12 +120,15 @@ class EvfSamImageProcessor(BaseImageProcessor):
         multimodal_image_size: int = 224,
         multimodal_image_mean: Sequence[float] = (0.5, 0.5, 0.5),
         multimodal_image_std: Sequence[float] = (0.5, 0.5, 0.5),
+        multimodal_antialias: bool = False,
         **kwargs: Any,
     ):
         if image_layout not in IMAGE_LAYOUTS:
             raise ValueError(f"image_layout {image_layout!r} is unknown: use one of {', '.join(IMAGE_LAYOUTS)}")
-        if min(image_size, multimodal_image_size) < 1:
-            raise ValueError(f"image sizes must be at least 1, got {image_size} and {multimodal_image_size}")
+        if image_size < 1:
+            raise ValueError(f"image_size must be at least 1, got {image_size}")
+        if multimodal_image_size < 0:
+            raise ValueError(f"multimodal_image_size must be at least 1, or 0 for none, got {multimodal_image_size}")
         super().__init__(**kwargs)
         self.image_size = image_size
         self.image_layout = image_layout
@@ -119,13 +137,15 @@ class EvfSamImageProcessor(BaseImageProcessor):
         self.multimodal_image_size = multimodal_image_size
         self.multimodal_image_mean = list(multimodal_image_mean)
         self.multimodal_image_std = list(multimodal_image_std)
+        self.multimodal_antialias = multimodal_antialias
 
     def preprocess(self, images: Photo | Sequence[Photo], return_tensors: str = "pt") -> BatchFeature:
         """Prepares one photo or a list of B photos of any sizes, as `photos.to_rgb` accepts them.
 
         Returns:
-            pixel_values (B, 3, S, S) and multimodal_pixel_values (B, 3, s, s), float32; original_sizes and
-            reshaped_input_sizes (B, 2), int64: (height, width) of the photo, and of its part of SAM's view.
+            pixel_values (B, 3, S, S) and, if there is such a view, multimodal_pixel_values (B, 3, s, s), float32;
+            original_sizes and reshaped_input_sizes (B, 2), int64: (height, width) of the photo, and of its part of
+            SAM's view.
 
         Raises:
             ValueError: no photos, or one that `photos.to_rgb` refuses; the message gives its index.
@@ -134,14 +154,12 @@ class EvfSamImageProcessor(BaseImageProcessor):
             raise ValueError(f"return_tensors={return_tensors!r} is not available: use 'pt'")
         photos = _rgb_photos(images)
         sizes = [(photo.height, photo.width) for photo in photos]
-        return BatchFeature(
-            {
-                "pixel_values": torch.stack([self.sam_view(photo) for photo in photos]),
-                "multimodal_pixel_values": torch.stack([self.multimodal_view(photo) for photo in photos]),
-                "original_sizes": torch.tensor(sizes),
-                "reshaped_input_sizes": torch.tensor([self.reshaped_size(*size) for size in sizes]),
-            }
-        )
+        inputs = BatchFeature({"pixel_values": torch.stack([self.sam_view(photo) for photo in photos])})
+        if self.multimodal_image_size:
+            inputs["multimodal_pixel_values"] = torch.stack([self.multimodal_view(photo) for photo in photos])
+        inputs["original_sizes"] = torch.tensor(sizes)
+        inputs["reshaped_input_sizes"] = torch.tensor([self.reshaped_size(*size) for size in sizes])
+        return inputs
 
     def reshaped_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) that a photo takes up in SAM's view, before padding."""
@@ -161,9 +179,12 @@ class EvfSamImageProcessor(BaseImageProcessor):
         return F.pad(pixels, (0, self.image_size - width, 0, self.image_size - height))
 
     def multimodal_view(self, photo: Image.Image) -> Tensor:
-        """(3, s, s) float32 of one RGB photo."""
+        """(3, s, s) float32 of one RGB photo, for an encoder that sees it."""
         size = (self.multimodal_image_size, self.multimodal_image_size)
-        pixels = F.interpolate(_pixels(photo)[None] / 255, size, mode="bicubic", align_corners=False)[0]
+        if self.multimodal_antialias:
+            pixels = _pixels(photo.resize(size, Image.Resampling.BICUBIC)) / 255
+        else:
+            pixels = F.interpolate(_pixels(photo)[None] / 255, size, mode="bicubic", align_corners=False)[0]
         return _normalize(pixels, self.multimodal_image_mean, self.multimodal_image_std)
 
 

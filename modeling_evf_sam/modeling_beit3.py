@@ -170,11 +170,13 @@ class Beit3PreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, Beit3Embeddings):
-            init.zeros_(module.cls_token)
-            init.zeros_(module.mask_token)
+            for token in (module.cls_token, module.mask_token):
+                if token is not None:
+                    init.zeros_(token)
             # Words and positions at equal strength, so that fresh weights tell both apart from the first step.
             for table in (module.word_embeddings, module.vision_positions, module.text_positions):
-                init.normal_(table.weight, std=table.embedding_dim**-0.5)
+                if table is not None:
+                    init.normal_(table.weight, std=table.embedding_dim**-0.5)
 
 
 class Beit3Model(Beit3PreTrainedModel):
@@ -196,6 +198,14 @@ class Beit3Model(Beit3PreTrainedModel):
         """Replace the table of words."""
         self.embeddings.word_embeddings = value
 
+    def drop_vision(self) -> None:
+        """Give up all weights for images, nearly half of the model; what is left reads sentences alone."""
+        for name in ("patch_projection", "cls_token", "mask_token", "vision_positions"):
+            setattr(self.embeddings, name, None)
+        for module in self.modules():
+            if isinstance(module, Multiway):
+                module.register_module("vision", None)
+
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -203,6 +213,7 @@ class Beit3Model(Beit3PreTrainedModel):
         pixel_values: Tensor | None = None,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        num_fusion_layers: int | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
         """Encode an image, a sentence, or both.
@@ -211,10 +222,13 @@ class Beit3Model(Beit3PreTrainedModel):
             pixel_values: (B, 3, s, s) normalised view.
             input_ids: (B, L) tokens of one sentence per image.
             attention_mask: (B, L), zero on padding. Padding changes nothing for the other tokens.
+            num_fusion_layers: in how many of the first layers image and sentence attend to each other, default in
+                all; in the later ones each attends to itself. With 0 they are read as if each were given alone.
             **kwargs: `output_attentions` and `output_hidden_states`, as everywhere in transformers.
 
         Returns:
-            `last_hidden_state` of shape (B, T, D): the image's [CLS], its patches row by row, then the text.
+            `last_hidden_state` of shape (B, T, D): the image's [CLS], its patches row by row, then the text. Where
+            asked for, a layer without fusion gives two hidden states and attentions, the image's and the text's.
 
         Raises:
             ValueError: if neither image nor sentence is given, or a sentence is longer than the position table.
@@ -234,9 +248,23 @@ class Beit3Model(Beit3PreTrainedModel):
         hidden_states = torch.cat(parts, dim=1)
 
         mask = self._attention_mask(hidden_states, attention_mask)
-        for layer in self.layers:
+        fused = len(self.layers) if num_fusion_layers is None or len(parts) == 1 else num_fusion_layers
+        for layer in self.layers[:fused]:
             hidden_states = layer(hidden_states, mask, split, **kwargs)
+        if fused < len(self.layers):
+            hidden_states = self._read_apart(hidden_states, attention_mask, split, self.layers[fused:], **kwargs)
         return BaseModelOutput(last_hidden_state=self.layer_norm(hidden_states, split))
+
+    def _read_apart(
+        self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, layers: nn.ModuleList, **kwargs: Any
+    ) -> Tensor:
+        """Pass the image's tokens and the sentence's through `layers` as two sequences: (B, T, D) -> (B, T, D)."""
+        image, text = hidden_states[:, :split], hidden_states[:, split:]
+        mask = self._attention_mask(text, attention_mask)
+        for layer in layers:
+            image = layer(image, None, split, **kwargs)
+            text = layer(text, mask, 0, **kwargs)
+        return torch.cat([image, text], dim=1)
 
     def _attention_mask(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """Let every token attend to all vision tokens and to the words that are not padding."""

@@ -21,11 +21,12 @@ from .checkpoint_files import is_finite
 from .configuration_evf_sam import PADDING, EvfSamConfig
 from .image_processing_evf_sam import resize_mask_logits
 from .loss_evf_sam import bce_loss, dice_loss
-from .modeling_beit3 import Beit3Model
 from .modeling_efficient_sam import EfficientSamModel
+from .multimodal_encoders import multimodal_encoder
 from .original_checkpoints import convert_state_dict
 from .original_releases import find_release, read_release, release_config
 from .presets import PRESETS
+from .remote_code import PushCodeMixin
 
 
 @dataclass
@@ -62,7 +63,7 @@ class EvfSamProjector(nn.Module):
         return self.fc2(self.fc1(features).relu())
 
 
-class EvfSamPreTrainedModel(PreTrainedModel):
+class EvfSamPreTrainedModel(PushCodeMixin, PreTrainedModel):
     """Loading, and the abilities that transformers asks about."""
 
     config: EvfSamConfig
@@ -128,14 +129,14 @@ def _refuse_bad_tensors(source: Any, model: nn.Module, info: dict[str, Any]) -> 
 
 
 class EvfSamModel(EvfSamPreTrainedModel):
-    """A multimodal encoder whose image [CLS] prompts a SAM."""
+    """A multimodal encoder whose image [CLS], or another feature, prompts a SAM."""
 
     sam: Any  # SamModel, Sam2Model or EfficientSamModel, whose parts are called alike
 
     def __init__(self, config: EvfSamConfig):
         super().__init__(config)
-        self.multimodal_encoder = Beit3Model(config.multimodal_config)
-        self.projector = EvfSamProjector(config.multimodal_config.hidden_size, config.prompt_size)
+        self.multimodal_encoder = multimodal_encoder(config)
+        self.projector = EvfSamProjector(self.multimodal_encoder.feature_size, config.prompt_size)
         own = config.sam_config.model_type == "efficient_sam"
         self.sam = EfficientSamModel(config.sam_config) if own else AutoModel.from_config(config.sam_config)
         self.post_init()
@@ -190,27 +191,35 @@ class EvfSamModel(EvfSamPreTrainedModel):
         return [decoder.conv_s0(finest), decoder.conv_s1(fine), coarse + no_memory.transpose(1, 2)[..., None]]
 
     def get_prompt_embeddings(
-        self, multimodal_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None
+        self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
     ) -> Tensor:
         """Read each sentence together with its photo.
 
         Args:
-            multimodal_pixel_values: (B, 3, s, s) the encoder's view of each photo.
+            multimodal_pixel_values: (B, 3, s, s) the encoder's view of each photo; not read where the
+                configuration's `fusion` is "text".
             input_ids: (B, P, L) tokens.
             attention_mask: (B, P, L), zero on padding; a row of zeros is an absent sentence, and costs nothing.
 
         Returns:
             (B, P, D) prompt tokens, zero for absent sentences.
+
+        Raises:
+            ValueError: if there is no view of the photos, and the encoder needs one.
         """
         present = _present(input_ids, attention_mask)
+        if self.config.fusion == "text":
+            views = None
+        elif multimodal_pixel_values is None:
+            raise ValueError(f"fusion {self.config.fusion!r} reads the photo: give multimodal_pixel_values")
+        else:
+            views = multimodal_pixel_values[present.nonzero()[:, 0]]
         if attention_mask is not None:
             length = int(attention_mask.sum(-1).max())
             input_ids, attention_mask = input_ids[..., :length], attention_mask[..., :length]
-        features = self.multimodal_encoder(
-            pixel_values=multimodal_pixel_values[present.nonzero()[:, 0]],
-            input_ids=input_ids[present],
-            attention_mask=None if attention_mask is None else attention_mask[present],
-        ).last_hidden_state[:, 0]
+        features = self.multimodal_encoder.get_prompt_features(
+            views, input_ids[present], None if attention_mask is None else attention_mask[present]
+        )
         return _scatter(self.projector(features), present)
 
     def forward(
@@ -235,7 +244,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
 
         Args:
             pixel_values: (B, 3, S, S) SAM's view of each photo.
-            multimodal_pixel_values: (B, 3, s, s) the encoder's view of each photo.
+            multimodal_pixel_values: (B, 3, s, s) the encoder's view of each photo; not for fusion "text".
             input_ids: (B, P, L) tokens.
             attention_mask: (B, P, L), zero on padding; a row of zeros is an absent sentence.
             input_points: (B, P, n, 2) points (x, y) for the same masks, in pixels of SAM's view.
@@ -254,7 +263,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
             return_dict: return an `EvfSamOutput` (default) or a tuple.
 
         Raises:
-            ValueError: if not exactly one of `pixel_values` and `image_embeddings` is given, or no sentences are.
+            ValueError: if not exactly one of `pixel_values` and `image_embeddings` is given, or no sentences are, or
+                they lack the encoder's view of the photos.
         """
         # 1. The photo, once.
         if (pixel_values is None) == (image_embeddings is None):
@@ -265,7 +275,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
 
         # 2. Each sentence becomes a prompt token.
         if prompt_embeds is None:
-            if multimodal_pixel_values is None or input_ids is None:
+            if input_ids is None:
                 raise ValueError("give multimodal_pixel_values and input_ids (text), or prompt_embeds")
             prompt_embeds = self.get_prompt_embeddings(multimodal_pixel_values, input_ids, attention_mask)
             present = _present(input_ids, attention_mask)

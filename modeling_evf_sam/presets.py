@@ -40,6 +40,20 @@ def _efficient_sam(width: int, heads: int) -> Preset:
     }
 
 
+def _tower(width: int, layers: int, heads: int, **other: Any) -> Preset:
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width}
+    return {**sizes, "num_hidden_layers": layers, "num_attention_heads": heads, **other}
+
+
+def _clip(text: Preset, vision: Preset, projection: int) -> Preset:
+    return {
+        "model_type": "clip",
+        "text_config": {**text, "projection_dim": projection},
+        "vision_config": {**vision, "projection_dim": projection},
+        "projection_dim": projection,
+    }
+
+
 SAM_BASE = _sam()
 SAM_LARGE = _sam(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, global_attn_indexes=[5, 11, 17, 23])
 SAM_HUGE = _sam(hidden_size=1280, num_hidden_layers=32, num_attention_heads=16, global_attn_indexes=[7, 15, 23, 31])
@@ -72,6 +86,18 @@ BEIT3_BASE: Preset = {
     "intermediate_size": 3072,
 }
 BEIT3_LARGE: Preset = {"model_type": "beit3"}
+VILT: Preset = {"model_type": "vilt"}
+CLIP_LARGE = _clip(_tower(768, 12, 12), _tower(1024, 24, 16, patch_size=14), projection=768)
+OPENCLIP_HUGE = _clip(
+    _tower(1024, 24, 16, hidden_act="gelu"),
+    _tower(1280, 32, 16, hidden_act="gelu", patch_size=14),
+    projection=1024,
+)
+
+
+def _ablation(encoder: Preset, **reading: Any) -> Preset:
+    return {"multimodal_config": encoder, "sam_config": SAM_HUGE, **reading}
+
 
 PRESETS: dict[str, Preset] = {
     "evf-sam": {"multimodal_config": BEIT3_LARGE, "sam_config": SAM_HUGE},
@@ -100,4 +126,19 @@ PRESETS: dict[str, Preset] = {
         "sam_config": EFFICIENT_SAM_TINY,
         "image_layout": "stretch",
     },
+    # Encoders and fusions of the paper's comparison (Tables 1 and 3); with all layers fused, BEIT-3 is "evf-sam".
+    "evf-sam-clip-text": _ablation(CLIP_LARGE, fusion="text"),
+    "evf-sam-clip-late": _ablation(CLIP_LARGE, fusion="late"),
+    "evf-sam-openclip-text": _ablation(OPENCLIP_HUGE, fusion="text"),
+    "evf-sam-openclip-late": _ablation(OPENCLIP_HUGE, fusion="late"),
+    "evf-sam-vilt-text": _ablation(VILT, fusion="text"),
+    "evf-sam-vilt-late": _ablation(VILT, fusion="late"),
+    "evf-sam-vilt-early": _ablation(VILT, fusion="early"),
+    "evf-sam-beit3-text": _ablation(BEIT3_LARGE, fusion="text"),
+    "evf-sam-beit3-late": _ablation(BEIT3_LARGE, fusion="late"),
+    "evf-sam-beit3-early-12": _ablation(BEIT3_LARGE, num_fusion_layers=12),
+    # What of BEIT-3 becomes the prompt (Table 5); with the image's [CLS], it is "evf-sam".
+    "evf-sam-text-cls": _ablation(BEIT3_LARGE, prompt_feature="text_cls"),
+    "evf-sam-image-mean": _ablation(BEIT3_LARGE, prompt_feature="image_mean"),
+    "evf-sam-concat": _ablation(BEIT3_LARGE, prompt_feature="concat"),
 }

@@ -11,21 +11,23 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from .configuration_evf_sam import PADDING, EvfSamConfig
-from .image_processing_evf_sam import EvfSamImageProcessor, resize_mask_logits
+from .image_processing_evf_sam import MULTIMODAL_VIEWS, EvfSamImageProcessor, resize_mask_logits
 from .original_releases import find_release, load_tokenizer
 from .photos import Photo
+from .remote_code import PushCodeMixin
 
 SEMANTIC_TOKEN = "[semantic]"
 SPATIAL_PROMPTS = ("input_points", "input_labels", "input_boxes")
 
 
-class EvfSamProcessor(ProcessorMixin):
+class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
     """Prepares photos and sentences for `EvfSamModel`, and turns its outputs into masks.
 
     Args:
         image_processor: an `EvfSamImageProcessor`.
-        tokenizer: the multimodal encoder's tokenizer, of the `tokenizers` backend (for BEIT-3, `XLMRobertaTokenizer`).
-            Its `model_max_length` bounds a sentence.
+        tokenizer: the multimodal encoder's tokenizer, of the `tokenizers` backend (for BEIT-3 `XLMRobertaTokenizer`,
+            for CLIP `CLIPTokenizer`, for ViLT `BertTokenizer`). It has a padding token and puts one token before and
+            one after a sentence; its `model_max_length` bounds a sentence.
         semantic_prompts: whether the checkpoint was trained on prompts for every pixel of a category.
     """
 
@@ -52,10 +54,10 @@ class EvfSamProcessor(ProcessorMixin):
         image_processor = EvfSamImageProcessor(
             image_size=config.view_size,
             image_layout=config.image_layout,
-            multimodal_image_size=config.multimodal_config.image_size,
+            multimodal_image_size=config.multimodal_view_size,
+            **MULTIMODAL_VIEWS[config.multimodal_config.model_type],
         )
-        positions = config.multimodal_config.max_position_embeddings - 2
-        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_tokens)
         return cls(image_processor, tokenizer, semantic_prompts=config.semantic_prompts)
 
     def __call__(
@@ -197,7 +199,7 @@ class EvfSamProcessor(ProcessorMixin):
         if semantic:
             token = self.tokenizer.get_added_vocab().get(SEMANTIC_TOKEN)
             ids = self._plain_ids(f"{SEMANTIC_TOKEN} {sentence}") if token is None else [token, *ids]
-        start, end = self.tokenizer("")["input_ids"]  # <s> and </s> in XLM-R
+        start, end = self.tokenizer("")["input_ids"]  # <s> and </s> in XLM-R, [CLS] and [SEP] in BERT
         limit = self.tokenizer.model_max_length
         if len(ids) + 2 > limit:
             raise ValueError(f"{where} has {len(ids) + 2} tokens, the model reads {limit} at the most: shorten it")

@@ -4,9 +4,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
 
-from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor, resize_mask_logits, resized_size
+from modeling_evf_sam.image_processing_evf_sam import (
+    MULTIMODAL_VIEWS,
+    EvfSamImageProcessor,
+    resize_mask_logits,
+    resized_size,
+)
 
 
 def synthetic_photo(height: int = 45, width: int = 70) -> np.ndarray:
@@ -66,6 +73,28 @@ def test_multimodal_view_of_a_synthetic_photo():
         [0.3483372, 0.3761294, 0.1773146],
     ]
     torch.testing.assert_close(pixels, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_no_multimodal_view_for_an_encoder_of_text():
+    inputs = EvfSamImageProcessor(image_size=32, multimodal_image_size=0)(synthetic_photo())
+
+    assert set(inputs) == {"pixel_values", "original_sizes", "reshaped_input_sizes"}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "library", "settings"),
+    [
+        ("clip", CLIPImageProcessorPil, {"do_center_crop": False, "size": {"height": 32, "width": 32}}),
+        ("vilt", ViltImageProcessorPil, {"size": {"shortest_edge": 32}, "size_divisor": 8}),
+    ],
+)
+def test_multimodal_view_equals_the_library_s(encoder, library, settings):
+    photo = synthetic_photo(70, 70)  # ViLT's own keeps the aspect ratio
+
+    processor = EvfSamImageProcessor(multimodal_image_size=32, **MULTIMODAL_VIEWS[encoder])
+
+    expected = library(**settings)(photo, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(processor(photo)["multimodal_pixel_values"], expected, atol=1e-5, rtol=0)
 
 
 def test_multimodal_view_overshoots_at_edges():
@@ -130,8 +159,8 @@ def test_preprocess_refuses(images, options, message):
     ("settings", "message"),
     [
         ({"image_layout": "crop"}, "image_layout 'crop' is unknown: use one of pad, stretch"),
-        ({"image_size": 0}, "at least 1, got 0 and 224"),
-        ({"multimodal_image_size": -1}, "at least 1, got 1024 and -1"),
+        ({"image_size": 0}, "image_size must be at least 1, got 0"),
+        ({"multimodal_image_size": -1}, "multimodal_image_size must be at least 1, or 0 for none, got -1"),
     ],
 )
 def test_settings_are_checked(settings, message):

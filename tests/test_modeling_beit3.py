@@ -59,6 +59,38 @@ def test_attention_implementations_agree(model):
     assert not outputs.attentions[0][1, :, :, 19:].any()
 
 
+@torch.no_grad()
+def test_fusion_in_all_layers_or_in_none(model):
+    image, ids, mask = (
+        torch.randn(2, 3, 32, 32),
+        torch.randint(4, 120, (2, 5)),
+        torch.tensor([[1] * 5, [1, 1, 0, 0, 0]]),
+    )
+    whole = model(image, ids, mask).last_hidden_state
+    assert torch.equal(model(image, ids, mask, num_fusion_layers=3).last_hidden_state, whole)
+    apart = model(image, ids, mask, num_fusion_layers=0).last_hidden_state
+    torch.testing.assert_close(apart[:, :17], model(pixel_values=image).last_hidden_state)
+    text = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(apart[:, 17:][mask.bool()], text[mask.bool()])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("num_fusion_layers", [1, 2])
+def test_fusion_in_the_first_layers(model, num_fusion_layers):
+    image, ids = torch.randn(1, 3, 32, 32), torch.randint(4, 120, (1, 5))
+    eager = Beit3Model._from_config(model.config, attn_implementation="eager").eval()
+    eager.load_state_dict(model.state_dict())
+    found = eager(image, ids, num_fusion_layers=num_fusion_layers, output_attentions=True)
+    fused, later = found.attentions[:num_fusion_layers], found.attentions[num_fusion_layers:]
+    assert {weights.shape[-1] for weights in fused} == {22}
+    assert [weights.shape[-1] for weights in later] == [17, 5] * (3 - num_fusion_layers)
+
+    state = model(image, ids).last_hidden_state
+    other_text = model(image, ids.flip(1), num_fusion_layers=num_fusion_layers).last_hidden_state
+    assert (found.last_hidden_state - state).abs().max() > 1e-3
+    assert (found.last_hidden_state - other_text)[:, :17].abs().max() > 1e-3
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from modeling_evf_sam import EvfSamModel
+from modeling_evf_sam import EvfSamConfig, EvfSamModel
+from modeling_evf_sam.multimodal_encoders import multimodal_encoder
 from modeling_evf_sam.presets import PRESETS
 
 PAPER = {  # parameters of each system (EVF-SAM paper, Table 6 and the authors' README; the code gives the units)
@@ -38,7 +39,46 @@ def difference(name: str) -> int:
     return (14 * 14 + 1 - 64 * 64) * width
 
 
-@pytest.mark.parametrize("name", PRESETS)
+ENCODERS = {  # encoder of each ablation: parameters here, and millions in the paper (Tables 3 and 6)
+    "evf-sam-clip-text": (123_060_480, 123),
+    "evf-sam-clip-late": (427_616_513, 428),
+    "evf-sam-openclip-text": (352_984_064, 302),
+    "evf-sam-openclip-late": (986_109_441, 986),
+    "evf-sam-vilt-text": (108_532_224, 133),
+    "evf-sam-vilt-late": (111_004_416, 136),
+    "evf-sam-vilt-early": (111_004_416, 136),
+    "evf-sam-beit3-text": (369_152_000, 370),
+    "evf-sam-beit3-late": (672_702_464, 673),
+    "evf-sam-beit3-early-12": (672_702_464, 673),
+    "evf-sam-text-cls": (672_702_464, 673),
+    "evf-sam-image-mean": (672_702_464, 673),
+    "evf-sam-concat": (672_702_464, 673),
+}
+# ViLT's pooler and its head for masked words, whose output matrix is in truth the table of words.
+VILT_HEADS = 2 * (768 * 768 + 768) + 2 * 768 + 30522 * 768 + 30522
+NOT_IN_THE_PAPER = {  # the difference between what the paper seems to count and what a prompt needs
+    "evf-sam-openclip-text": -(49408 * 1024 + 77 * 1024 + 2 * 1024),  # words, positions, final LayerNorm
+    "evf-sam-vilt-text": VILT_HEADS + (144 + 2) * 768,  # positions and [CLS] of the image, not its patches' weights
+    "evf-sam-vilt-late": VILT_HEADS,
+    "evf-sam-vilt-early": VILT_HEADS,
+    "evf-sam-beit3-text": (3 * 16 * 16 + 1 + 1 + 1 + 199) * 1024,  # patches, bias, [CLS], [MASK], positions
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders_have_the_size_of_the_paper(name):
+    with torch.device("meta"):
+        encoder = multimodal_encoder(EvfSamConfig(**PRESETS[name]))
+    count, millions = ENCODERS[name]
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == count
+    assert round((count + NOT_IN_THE_PAPER.get(name, 0)) / 1e6) == millions
+
+
+def test_every_preset_is_counted():
+    assert set(PRESETS) == {*PAPER, *ENCODERS}
+
+
+@pytest.mark.parametrize("name", PAPER)
 def test_presets_have_the_size_of_the_paper(name):
     with torch.device("meta"):
         model = EvfSamModel.from_preset(name)
@@ -46,7 +86,7 @@ def test_presets_have_the_size_of_the_paper(name):
     assert model.config.view_size == 1024
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if "sam2" not in name])
+@pytest.mark.parametrize("name", [name for name in PAPER if "sam2" not in name])
 def test_two_way_transformers_have_the_epsilon_of_the_original(name):
     with torch.device("meta"):
         model = EvfSamModel.from_preset(name)

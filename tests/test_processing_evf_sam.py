@@ -1,3 +1,4 @@
+import copy
 import json
 from types import SimpleNamespace
 
@@ -7,8 +8,11 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer
 
+from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from tests import tiny_encoders
+from tests.golden import golden_config
 
 WIDE = np.zeros((20, 40, 3), dtype=np.uint8)  # SAM's view shows it at 32 x 64 pixels: 1.6 for each of the photo's
 TALL = np.zeros((64, 16, 3), dtype=np.uint8)  # at 64 x 16 pixels
@@ -345,3 +349,46 @@ def test_rotated_photo_is_prompted_upright(processor):
 
     assert inputs["original_sizes"].tolist() == [[40, 20]]
     assert inputs["input_points"].tolist() == [[[[32, 64]]]]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "fusion", "make_tokenizer", "view", "limit"),
+    [
+        (tiny_encoders.BEIT3, "early", None, 32, 40),  # the tokenizer's own limit is the lower one
+        (tiny_encoders.BEIT3, "text", None, 0, 40),
+        (tiny_encoders.VILT, "early", tiny_encoders.bert_tokenizer, 32, 20),
+        (tiny_encoders.CLIP, "late", tiny_encoders.clip_tokenizer, 32, 20),
+        (tiny_encoders.CLIP, "text", tiny_encoders.clip_tokenizer, 0, 20),
+    ],
+)
+def test_processor_of_each_encoder(encoder, fusion, make_tokenizer, view, limit, tiny_tokenizer, tmp_path):
+    tokenizer = make_tokenizer() if make_tokenizer else copy.deepcopy(tiny_tokenizer)
+    config = golden_config(multimodal_config=encoder, fusion=fusion)
+
+    EvfSamProcessor.from_config(config, tokenizer).save_pretrained(tmp_path)
+    processor = EvfSamProcessor.from_pretrained(tmp_path)
+
+    inputs = processor(WIDE, ["red", "red cups"])
+    for ids, mask, sentence in zip(
+        inputs["input_ids"][0], inputs["attention_mask"][0], ["red", "red cups"], strict=True
+    ):
+        assert ids[mask.bool()].tolist() == tokenizer(sentence)["input_ids"]
+        assert (ids[mask == 0] == tokenizer.pad_token_id).all()
+    assert ("multimodal_pixel_values" in inputs) == bool(view)
+    if view:
+        assert inputs["multimodal_pixel_values"].shape == (1, 3, view, view)
+    assert processor.tokenizer.model_max_length == limit
+    with pytest.raises(ValueError, match=f"tokens, the model reads {limit} at the most"):
+        processor(text="red " * 50)
+    with torch.no_grad():
+        assert EvfSamModel(config)(**inputs).pred_masks.isfinite().all()
+
+
+@pytest.mark.parametrize("make_tokenizer", [tiny_encoders.bert_tokenizer, tiny_encoders.clip_tokenizer])
+def test_special_tokens_of_other_tokenizers_are_plain_text(make_tokenizer):
+    tokenizer = make_tokenizer()
+    processor = EvfSamProcessor(EvfSamImageProcessor(), tokenizer)
+    for literal in tokenizer.all_special_tokens:
+        start, *ids, end = processor(text=f"red {literal}{literal} cup")["input_ids"][0, 0].tolist()
+        assert [start, end] == tokenizer("")["input_ids"]
+        assert not set(ids) & (set(tokenizer.all_special_ids) - {tokenizer.convert_tokens_to_ids("[UNK]")})

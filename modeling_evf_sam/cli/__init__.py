@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from modeling_evf_sam.cli import evaluate, segment, train
+from modeling_evf_sam.cli import card, check_data, evaluate, segment, train
 
 app = typer.Typer(
     help="EVF-SAM: a sentence in, a mask out.",
@@ -17,6 +17,8 @@ app = typer.Typer(
 app.command("segment")(segment.run)
 app.command("train")(train.run)
 app.command("evaluate")(evaluate.run)
+app.command("check-data")(check_data.run)
+app.command("card")(card.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

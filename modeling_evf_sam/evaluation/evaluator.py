@@ -23,27 +23,35 @@ class EvaluationResult:
     Attributes:
         intersections: N pixel counts.
         unions: N pixel counts.
+        targets: N pixel counts of the target masks.
         kinds: N names; empty where a sentence belongs to no kind.
     """
 
     intersections: list[int] = field(default_factory=list)
     unions: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
 
     @property
     def overall(self) -> dict[str, float]:
         """The figures of all sentences, as `summarize` names them."""
-        return summarize(self.intersections, self.unions)
+        return summarize(self.intersections, self.unions, targets=self.targets)
 
     @property
     def by_kind(self) -> dict[str, dict[str, float]]:
         """The figures of each named kind, in alphabetical order."""
-        inter, union, kinds = np.array(self.intersections), np.array(self.unions), np.array(self.kinds)
-        return {str(kind): summarize(inter[kinds == kind], union[kinds == kind]) for kind in np.unique(kinds) if kind}
+        pixels = np.array([self.intersections, self.unions, self.targets])  # (3, sentences)
+        kinds = np.array(self.kinds)
+        return {str(kind): _figures(pixels[:, kinds == kind]) for kind in np.unique(kinds) if kind}
 
     def to_dict(self) -> dict[str, object]:
         """The overall figures with `by_kind` beside them, ready for JSON."""
         return {**self.overall, "by_kind": self.by_kind}
+
+
+def _figures(pixels: np.ndarray) -> dict[str, float]:
+    intersections, unions, targets = pixels
+    return summarize(intersections, unions, targets=targets)
 
 
 @torch.no_grad()
@@ -60,7 +68,7 @@ def evaluate_model(
     Args:
         model: used as it is, on its device; set to evaluation mode for the time of the call.
         processor: the model's own.
-        samples: photos with sentences and masks.
+        samples: photos with sentences and masks; those without a sentence are passed over.
         batch_size: photos per forward.
         progress: wraps the samples, to show how far it is (`tqdm`, for example).
 
@@ -73,7 +81,7 @@ def evaluate_model(
     was_training = model.training
     model.eval()
     try:
-        for batch in _batches(progress(samples), batch_size):
+        for batch in _batches((s for s in progress(samples) if s.sentences), batch_size):
             for sample, masks in zip(batch, _predict(model, processor, batch), strict=True):
                 _count_pixels(result, sample, masks)
     finally:
@@ -107,4 +115,5 @@ def _count_pixels(result: EvaluationResult, sample: ReferringSample, masks: np.n
     # (sentences, height, width) -> (sentences,)
     result.intersections += (masks & sample.masks).sum(axis=(1, 2)).tolist()
     result.unions += (masks | sample.masks).sum(axis=(1, 2)).tolist()
+    result.targets += sample.masks.sum(axis=(1, 2)).tolist()
     result.kinds += sample.kinds or [""] * len(sample.sentences)

@@ -9,7 +9,11 @@ PRECISION_THRESHOLDS = (0.5, 0.7, 0.9)
 
 
 def summarize(
-    intersections: ArrayLike, unions: ArrayLike, *, thresholds: Sequence[float] = PRECISION_THRESHOLDS
+    intersections: ArrayLike,
+    unions: ArrayLike,
+    *,
+    targets: ArrayLike | None = None,
+    thresholds: Sequence[float] = PRECISION_THRESHOLDS,
 ) -> dict[str, float]:
     """Sums up one intersection and one union per sentence, in pixels.
 
@@ -19,11 +23,13 @@ def summarize(
     Args:
         intersections: (N,) integers, pixels in both the predicted and the target mask of a sentence.
         unions: (N,) integers, pixels in either of them.
+        targets: (N,) integers, pixels in the target mask; needed for `no_target_accuracy` alone.
         thresholds: IoUs for `precision@...`, the share of sentences that reach at least this IoU.
 
     Returns:
         Fractions `giou` (mean of the sentences' IoUs), `ciou` (all intersections over all unions), one
-        `precision@T` per threshold, and `sentences`, their number N.
+        `precision@T` per threshold, and `sentences`, their number N. With targets of which some are empty, also
+        `no_target_accuracy`, the share of these sentences that got an empty mask.
 
     Raises:
         ValueError: no sentences, lists of different lengths, or an intersection outside 0..union.
@@ -39,12 +45,19 @@ def summarize(
         raise ValueError(f"sentence {i}: the intersection {inter[i]} does not lie within 0 and the union {union[i]}")
     ious = np.where(union == 0, 1.0, inter / np.maximum(union, 1))
     total = union.sum()
-    return {
+    figures = {
         "giou": float(ious.mean()),
         "ciou": float(inter.sum() / total) if total else 1.0,
         **{f"precision@{threshold}": float((ious >= threshold).mean()) for threshold in thresholds},
         "sentences": len(ious),
     }
+    if targets is not None:
+        empty = _pixel_counts("targets", targets) == 0
+        if len(empty) != len(inter):
+            raise ValueError(f"{len(empty)} targets but {len(inter)} intersections; give one of each per sentence")
+        if empty.any():
+            figures["no_target_accuracy"] = float((union[empty] == 0).mean())
+    return figures
 
 
 def _pixel_counts(name: str, values: ArrayLike) -> np.ndarray:

@@ -6,7 +6,10 @@ import pytest
 from modeling_evf_sam.cli import main
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["train", "--help"], ["evaluate", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([verb, "--help"] for verb in ("segment", "train", "evaluate", "check-data", "card"))],
+)
 def test_help_needs_neither_torch_nor_transformers(arguments):
     program = (
         "import sys; sys.argv[0] = 'evf-sam'; from modeling_evf_sam.cli import main; "

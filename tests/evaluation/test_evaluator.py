@@ -68,6 +68,7 @@ def test_pixels_are_counted_at_photo_size_for_any_batch(batch_size, batches):
     assert [count for count, _, _ in processor.calls] == batches
     assert result.intersections == [10, 10, 5, 10]
     assert result.unions == [10, 20, 10, 16]
+    assert result.targets == [10, 20, 5, 16]
     assert result.kinds == ["attribute", "relation", "semantic", ""]
     assert result.overall == summarize([10, 10, 5, 10], [10, 20, 10, 16])
     assert {kind: figures["giou"] for kind, figures in result.by_kind.items()} == {
@@ -82,6 +83,15 @@ def test_semantic_sentences_are_asked_as_such():
     processor = _Processor()
     evaluate_model(_Model(), processor, SAMPLES, batch_size=8)
     assert processor.calls[0][2] == [[False, False], [True], []]
+
+
+def test_empty_targets_are_counted_and_photos_without_sentences_are_not():
+    empty = replace(SAMPLES[2], masks=np.zeros((1, 4, 4), dtype=bool), kinds=["no target"])
+    none = replace(SAMPLES[2], sentences=[], masks=np.zeros((0, 4, 4), dtype=bool), semantic=[])
+    result = evaluate_model(_Model(), _Processor(), [none, SAMPLES[0], empty])
+    assert result.overall == {**summarize([10, 10, 0], [10, 20, 10]), "no_target_accuracy": 0.0}
+    assert result.by_kind["no target"]["no_target_accuracy"] == 0.0
+    assert "no_target_accuracy" not in result.by_kind["relation"]
 
 
 def test_model_returns_to_its_mode_and_progress_sees_every_sample():

@@ -41,3 +41,24 @@ def test_figures(intersections, unions, giou, ciou, precisions):
 def test_checks(intersections, unions, expected):
     with expected:
         summarize(intersections, unions)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (None, None),
+        ([5, 5, 5, 5], None),
+        ([5, 0, 5, 0], 0.5),
+        ([5, 0, 5, 5], 1.0),
+        ([5, 5, 5, 0], 0.0),
+    ],
+)
+def test_sentences_that_name_nothing(targets, expected):
+    figures = summarize([5, 0, 0, 0], [5, 0, 9, 7], targets=targets)
+    assert figures.get("no_target_accuracy") == expected
+    assert figures["giou"] == 0.5
+
+
+def test_targets_must_fit():
+    with pytest.raises(ValueError, match="1 targets but 2 intersections"):
+        summarize([1, 2], [3, 4], targets=[1])

@@ -9,6 +9,7 @@ def test_the_shipped_recipe_and_changes():
     assert list(recipe.stages) == [
         "embedding",
         "sam",
+        "sam_again",
         "sight",
         "sight_again",
         "reading",

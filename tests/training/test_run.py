@@ -48,7 +48,7 @@ def test_finished_stages_are_not_run_again(finished):
 
 def test_stages_run_side_by_side_give_the_same_weights(finished, tmp_path):
     recipe = load_recipe("rendered_scenes", TINY)
-    for stage in ("sight", "embedding", "sam", "sight_again", "reading", "reading_again"):
+    for stage in ("sight", "embedding", "sam", "sam_again", "sight_again", "reading", "reading_again"):
         assert run_recipe(recipe, tmp_path, only=stage) is None
     checkpoint = run_recipe(recipe, tmp_path)
     expected = EvfSamModel.from_pretrained(finished / "model").state_dict()
@@ -60,7 +60,7 @@ def test_stages_run_side_by_side_give_the_same_weights(finished, tmp_path):
     ("changes", "only", "message"),
     [
         (["stages.text.objective=masks"], None, "stages.text.objective is 'masks', expected one of embedding"),
-        ([], "decoder", "no stage 'decoder': the recipe has embedding, sam, sight"),
+        ([], "decoder", "no stage 'decoder': the recipe has embedding, sam, sam_again"),
     ],
 )
 def test_bad_runs(tmp_path, changes, only, message):

@@ -1,0 +1,82 @@
+"""Datasets by their names on the command line and in recipes."""
+
+from .coco_categories import CocoDataset
+from .index_maps import open_human_parsing, open_scene_parsing
+from .jsonl_folder import JsonlDataset
+from .refer_layout import ReferDataset, held_out_photos
+from .referring_dataset import ReferringDataset
+
+PATTERNS = {
+    "refer": "refer:ROOT:refcoco:unc",
+    "jsonl": "jsonl:FOLDER",
+    "semantic": "semantic:ROOT",
+    "human_parsing": "human_parsing:ROOT",
+    "coco": "coco:ANNOTATIONS.json:PHOTOS",
+    "objects": "objects:ANNOTATIONS.json:PHOTOS",
+}
+WITH_SPLITS = ("refer", "jsonl", "semantic")
+
+
+def open_dataset(
+    name: str,
+    split: str | None = None,
+    *,
+    training: bool = False,
+    include_held_out: bool = False,
+    legacy_overlap: bool = False,
+) -> ReferringDataset:
+    """Opens a dataset of annotated photos.
+
+    Args:
+        name: as one of `PATTERNS`.
+        split: for those in `WITH_SPLITS`, and only for them.
+        training: open a REFER dataset to train on it: its sentences as they are written, without the photos that any
+            RefCOCO benchmark tests on. Otherwise its sentences are lower-cased and stripped, as the original
+            evaluates.
+        include_held_out: train on those photos too, as the paper does.
+        legacy_overlap: evaluate REFER as the original does where polygons overlap (see `draw_segmentation`).
+
+    Raises:
+        ValueError: an unknown name, or a split too many or too few.
+        FileNotFoundError, ValueError: the files are missing or wrong.
+    """
+    layout, _, place = name.partition(":")
+    if layout not in PATTERNS or not place:
+        raise ValueError(f"dataset '{name}' is unknown: choose one of rendered_scenes, {', '.join(PATTERNS.values())}")
+    if bool(split) != (layout in WITH_SPLITS):
+        raise ValueError(f"dataset '{name}' has {'no splits: name none' if split else 'splits: choose one'}")
+    split = split or ""
+    if legacy_overlap and layout != "refer":
+        raise ValueError(f"dataset '{name}': legacy_overlap is for datasets refer:... alone")
+    if layout == "jsonl":
+        return JsonlDataset(place, split)
+    if layout == "semantic":
+        return open_scene_parsing(place, split)
+    if layout == "human_parsing":
+        return open_human_parsing(place)
+    if layout in ("coco", "objects"):
+        annotations, photos = _fields(name, 2)
+        return CocoDataset(annotations, photos, objects=layout == "objects")
+    root, dataset, split_by = _fields(name, 3)
+    exclude = held_out_photos(root, dataset, split_by) if training and not include_held_out else ()
+    opened = ReferDataset(
+        root,
+        dataset,
+        split_by,
+        split,
+        lower_case=not training,
+        exclude_photos=exclude,
+        legacy_overlap=legacy_overlap,
+    )
+    if len(opened) == 0:
+        raise ValueError(f"all photos of '{name}' {split} are held out for tests: train on another split")
+    return opened
+
+
+def _fields(name: str, count: int) -> list[str]:
+    """Splits what follows the layout; a colon in the first part, as in a path of Windows, stays where it is."""
+    layout, _, place = name.partition(":")
+    fields = place.rsplit(":", count - 1)
+    if len(fields) != count or not all(fields):
+        raise ValueError(f"dataset '{name}' must look like {PATTERNS[layout]}")
+    return fields

@@ -1,0 +1,29 @@
+"""Pickles that hold data and nothing else."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds lists, dicts, tuples, sets, strings and numbers: what pickle makes without looking up any name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise ValueError(f"asks for {module}.{name}, which could run code")
+
+
+def load_plain_pickle(path: Path) -> Any:
+    """Reads a pickle of containers, strings and numbers; strings of Python 2 are taken as Latin-1.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds anything else, and then nothing of it has been run.
+    """
+    try:
+        with path.open("rb") as file:
+            return _PlainUnpickler(file, encoding="latin-1").load()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"'{path}' does not exist: check the path of the dataset") from None
+    except Exception as error:  # a damaged pickle may raise nearly anything
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"'{path}' is refused ({reason}): a pickle of plain data is needed") from None

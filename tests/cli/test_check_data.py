@@ -1,0 +1,72 @@
+import pytest
+
+from modeling_evf_sam.cli import main
+from tests.miniatures import LEFT, ref, write_lines, write_photo, write_refer
+
+CUP = {"image": "cup.jpg", "text": "the cup", "mask": LEFT}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_photo(tmp_path / "cup.jpg")
+    return write_lines(tmp_path, "train", [CUP])
+
+
+@pytest.mark.parametrize("prefix", ["", "jsonl:"])
+def test_a_folder_without_faults(folder, prefix, capsys):
+    assert main(["check-data", f"{prefix}{folder}"]) == 0
+    assert capsys.readouterr().out == f"{prefix}{folder}: no faults\n"
+
+
+def test_every_fault_of_every_split_is_listed(folder, capsys):
+    write_lines(folder, "test", [{**CUP, "text": ""}, CUP, {**CUP, "mask": [1, 2, 3]}])
+    write_lines(folder, "validation", [{**CUP, "image": "mug.jpg"}])
+    assert main(["check-data", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == [
+        f"{folder}/{place}" for place in ("test.jsonl:1", "test.jsonl:3", "validation.jsonl:1")
+    ]
+    assert err == f"error: {folder} has 3 faults: correct what is listed\n"
+    assert main(["check-data", str(folder), "--split", "train"]) == 0
+
+
+def test_long_lists_are_cut(folder, capsys):
+    write_lines(folder, "train", [{**CUP, "text": ""}] * 25)
+    assert main(["check-data", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 21
+    assert out.endswith("... and 5 more\n")
+    assert "25 faults" in err
+
+
+def test_public_layouts(tmp_path, capsys):
+    refs = [ref(i, "val", ["the cup"], i) for i in (0, 1, 2)]
+    annotations = [{"image_id": i, "segmentation": [LEFT]} for i in (0, 1, 2)]
+    root = write_refer(tmp_path, "refcoco", refs, annotations)
+    command = ["check-data", f"refer:{root}:refcoco:unc", "--split", "val"]
+    assert main(command) == 0
+    assert "(3, 3, 3) published: (3811, 1500, 10834)" in capsys.readouterr().out
+    (root / "images/mscoco/images/train2014/COCO_train2014_000000000001.jpg").unlink()
+    assert main(command) == 2
+    assert "COCO_train2014_000000000001.jpg' does not exist" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gone"], "dataset 'gone' is unknown: choose one of rendered_scenes, refer:ROOT"),
+        (["jsonl:gone"], "'gone' holds no .jsonl file"),
+        (["{folder}", "--split", "dev"], "dev.jsonl' does not exist: the splits in '{folder}' are train"),
+    ],
+)
+def test_wrong_usage(folder, arguments, message, capsys):
+    assert main(["check-data", *(argument.replace("{folder}", str(folder)) for argument in arguments)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message.replace("{folder}", str(folder)) in err
+
+
+def test_help(capsys):
+    assert main(["check-data", "--help"]) == 0
+    assert "FOLDER|DATASET" in capsys.readouterr().out

@@ -1,0 +1,66 @@
+import collections
+import os
+import pickle
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from modeling_evf_sam.data.plain_pickle import load_plain_pickle
+
+
+class _Attack:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.target}'",)
+
+
+PLAIN = [{"id": 1, "split": "val", "box": (1.5, 2), "none": None, "big": 2**70, "set": [{True}], "text": "café"}]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_data(tmp_path, protocol):
+    value = PLAIN if protocol >= 4 else [{**PLAIN[0], "set": []}]  # older protocols build a set by its name
+    (tmp_path / "refs.p").write_bytes(pickle.dumps(value, protocol=protocol))
+    assert load_plain_pickle(tmp_path / "refs.p") == value
+
+
+def test_strings_of_python_2(tmp_path):
+    (tmp_path / "refs.p").write_bytes(b"(lp0\n(dp1\nS'sent'\np2\nS'a caf\\xe9'\np3\nsS'id'\nL7L\nsa.")
+    assert load_plain_pickle(tmp_path / "refs.p") == [{"sent": "a café", "id": 7}]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_code_is_refused_and_not_run(tmp_path, protocol):
+    (tmp_path / "refs.p").write_bytes(pickle.dumps([*PLAIN[:0], _Attack(tmp_path / "run")], protocol=protocol))
+    with pytest.raises(ValueError, match=r"refs\.p' is refused \(asks for (posix|nt)\.system"):
+        load_plain_pickle(tmp_path / "refs.p")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (pickle.dumps([1]), nullcontext()),
+        (pickle.dumps([collections.OrderedDict()]), pytest.raises(ValueError, match=r"collections\.OrderedDict")),
+        (pickle.dumps([np.float64(1)]), pytest.raises(ValueError, match="asks for numpy")),
+        (pickle.dumps(len), pytest.raises(ValueError, match=r"builtins\.len")),
+        (b"cos\nsystem\n(S'true'\ntR.", pytest.raises(ValueError, match=r"os\.system")),
+        (b"(S'true'\nios\nsystem\n.", pytest.raises(ValueError, match=r"os\.system")),
+        (b"\x80\x02\x82\x01.", pytest.raises(ValueError, match="is refused")),
+        (pickle.dumps([1] * 100)[:50], pytest.raises(ValueError, match="is refused")),
+        (b"", pytest.raises(ValueError, match="is refused")),
+        (b"<html>404</html>", pytest.raises(ValueError, match="is refused")),
+    ],
+)
+def test_anything_else_is_refused(tmp_path, content, expected):
+    (tmp_path / "refs.p").write_bytes(content)
+    with expected:
+        load_plain_pickle(tmp_path / "refs.p")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"refs\.p' does not exist"):
+        load_plain_pickle(tmp_path / "refs.p")
