@@ -15,6 +15,7 @@ def test_the_shipped_recipe_and_changes():
         "reading",
         "reading_again",
         "text",
+        "text_again",
         "scores",
     ]
 
