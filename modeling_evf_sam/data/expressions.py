@@ -6,7 +6,7 @@ sentence, and `draw_expressions` finds sentences that are true of one scene with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -184,7 +184,7 @@ def draw_expressions(
     photo_size: tuple[int, int],
     *,
     count: int,
-    kinds: Sequence[str] = tuple(KINDS),
+    kinds: Mapping[str, float] = KINDS,
 ) -> list[Expression]:
     """Draws up to `count` different sentences that are true of a scene, spread over its objects.
 
@@ -193,13 +193,13 @@ def draw_expressions(
         objects: the scene.
         photo_size: (height, width) of the photo in pixels.
         count: how many sentences to look for; fewer come back only where the scene does not give them.
-        kinds: which of `KINDS` to draw from, in their usual proportions.
+        kinds: which of `KINDS` to draw from, with the share of each.
     """
-    shares = np.cumsum([KINDS[kind] for kind in kinds])
+    names, shares = list(kinds), np.cumsum(list(kinds.values()))
     uses = np.zeros(len(objects))
     drawn: dict[str, Expression] = {}
     for _ in range(3 * count):
-        kind = kinds[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
+        kind = names[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
         for target in np.argsort(uses + rng.random(len(objects)), kind="stable").tolist():
             phrase = _find_phrase(rng, kind, target, objects, photo_size)
             if phrase is not None:

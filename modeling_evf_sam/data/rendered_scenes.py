@@ -4,7 +4,7 @@ A scene is arranged (which objects, where), talked about (`expressions`), and pa
 step follows from one seed, so a data set of any size takes no room on disk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as count_from
 
@@ -66,7 +66,8 @@ class RenderedScenes:
         split: "train", "validation" or "test"; their seeds are disjoint.
         size: number of scenes.
         sentences_per_scene: sentences of one sample; fewer only where a scene does not give them, never none.
-        kinds: which kinds of sentence to draw ("attribute", "superlative", "relation", "semantic"), default all.
+        kinds: which kinds of sentence to draw ("attribute", "superlative", "relation", "semantic"), default all; as
+            a mapping, with the share of each.
         seed: a different data set for each seed.
 
     Raises:
@@ -74,7 +75,13 @@ class RenderedScenes:
     """
 
     def __init__(
-        self, split: str, size: int, *, sentences_per_scene: int = 4, kinds: Sequence[str] | None = None, seed: int = 0
+        self,
+        split: str,
+        size: int,
+        *,
+        sentences_per_scene: int = 4,
+        kinds: Sequence[str] | Mapping[str, float] | None = None,
+        seed: int = 0,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
@@ -85,7 +92,7 @@ class RenderedScenes:
             raise ValueError(f"size {size} must be >= 0 and sentences_per_scene {sentences_per_scene} must be >= 1")
         self.split, self.size, self.seed = split, size, seed
         self.sentences_per_scene = sentences_per_scene
-        self.kinds = tuple(KINDS) if kinds is None else tuple(dict.fromkeys(kinds))
+        self.kinds = dict(kinds) if isinstance(kinds, Mapping) else {kind: KINDS[kind] for kind in kinds or KINDS}
 
     def __len__(self) -> int:
         return self.size

@@ -23,7 +23,7 @@ class Stage:
         decoder_learning_rate: the same for SAM's mask decoder; default `learning_rate`.
         warmup_steps: steps of the warm-up.
         weight_decay: AdamW's decay of weight matrices.
-        kinds: kinds of sentences to draw, default all.
+        kinds: kinds of sentences to draw, default all; as a mapping, with the share of each.
         sentences_per_scene: sentences of each scene.
         eval_every: steps between evaluations on held-out scenes.
     """
@@ -35,7 +35,7 @@ class Stage:
     decoder_learning_rate: float | None = None
     warmup_steps: int = 200
     weight_decay: float = 0.01
-    kinds: list[str] | None = None
+    kinds: list[str] | dict[str, float] | None = None
     sentences_per_scene: int = 4
     eval_every: int = 1000
 

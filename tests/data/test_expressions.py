@@ -74,7 +74,7 @@ def test_indefinite_article(phrase: Phrase, article: str):
 @pytest.mark.parametrize("kind", KINDS)
 def test_draws_every_object_it_can(kind: str):
     rng = np.random.default_rng(1)
-    drawn = [e for _ in range(40) for e in draw_expressions(rng, OBJECTS, PHOTO_SIZE, count=4, kinds=[kind])]
+    drawn = [e for _ in range(40) for e in draw_expressions(rng, OBJECTS, PHOTO_SIZE, count=4, kinds={kind: 1.0})]
     assert {e.kind for e in drawn} == {kind}
     assert set().union(*(e.targets for e in drawn)) == {0, 1, 2, 3}
 
@@ -82,5 +82,8 @@ def test_draws_every_object_it_can(kind: str):
 def test_fewer_sentences_where_the_scene_gives_no_more():
     twins = [OBJECTS[0], item("circle", "red", "small", (34, 52), 16)]
     assert (
-        draw_expressions(np.random.default_rng(0), twins, PHOTO_SIZE, count=4, kinds=["attribute", "relation"]) == []
+        draw_expressions(
+            np.random.default_rng(0), twins, PHOTO_SIZE, count=4, kinds={"attribute": 0.5, "relation": 0.5}
+        )
+        == []
     )

@@ -315,3 +315,10 @@ def test_bad_arguments(arguments: tuple, options: dict, message: str):
 def test_index_out_of_range(index: int):
     with pytest.raises(IndexError, match=f"scene {index}"):
         RenderedScenes("train", 3)[index]
+
+
+def test_kinds_come_in_the_given_shares():
+    dataset = RenderedScenes("train", 150, kinds={"attribute": 0.1, "semantic": 0.9})
+    drawn = [kind for index in range(len(dataset)) for kind in (e.kind for e in dataset.draw(index)[1])]
+    assert set(drawn) == {"attribute", "semantic"}
+    assert drawn.count("semantic") > 2 * drawn.count("attribute")

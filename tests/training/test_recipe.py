@@ -16,6 +16,7 @@ def test_the_shipped_recipe_and_changes():
         "reading_again",
         "text",
         "text_again",
+        "text_semantic",
         "scores",
     ]
 
