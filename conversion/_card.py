@@ -43,22 +43,6 @@ tags:
 `conversion_report.json` has the sha256 of every file of the result.
 """
 
-MODEL_USAGE = """\
-```python
-import torch
-from PIL import Image
-from modeling_evf_sam import EvfSamModel, EvfSamProcessor
-
-model = EvfSamModel.from_pretrained("{place}")
-processor = EvfSamProcessor.from_pretrained("{place}")
-photo = Image.open("photo.jpg")
-inputs = processor(images=photo, text=["the zebra on the left", "the tallest tree"])
-with torch.no_grad():
-    outputs = model(**inputs)
-(result,) = processor.post_process_referring_segmentation(outputs, inputs)
-print(result["masks"].shape, result["scores"], result["boxes"])
-```"""
-
 TOKENIZER_USAGE = """\
 ```python
 from transformers import AutoTokenizer

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from _card import MODEL_USAGE, model_card
+from _card import model_card
 from _weights import file_rows, write_weights
 from huggingface_hub import HfApi
 from rich.console import Console
@@ -19,6 +19,7 @@ from torch import Tensor
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.checkpoint_files import refuse_not_finite
 from modeling_evf_sam.cli.writing import whole_folder, write_json
+from modeling_evf_sam.model_card import USE_MODEL
 from modeling_evf_sam.original_checkpoints import refuse_misfits
 
 REPORT = "conversion_report.json"
@@ -94,7 +95,7 @@ def write_model(
         converted.write_rest(folder)
         if verify:
             compare_reloaded(folder, converted.model_tensors, config.dtype)
-        write_readme(folder, report, usage=MODEL_USAGE, names=converted.names, place=push_to_hub or output)
+        write_readme(folder, report, usage=USE_MODEL, names=converted.names, place=push_to_hub or output)
         write_report(folder, report, digests)
     tell(report, output)
     push(output, report, push_to_hub)
