@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .modeling_efficient_sam import EfficientSamModel
     from .modeling_evf_sam import EvfSamModel, EvfSamOutput
     from .pipeline_evf_sam import EvfSamPipeline
+    from .predictor_evf_sam import EvfSamPredictor
     from .processing_evf_sam import EvfSamProcessor
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ _MODULES = {
     "EvfSamModel": "modeling_evf_sam",
     "EvfSamOutput": "modeling_evf_sam",
     "EvfSamPipeline": "pipeline_evf_sam",
+    "EvfSamPredictor": "predictor_evf_sam",
     "EvfSamProcessor": "processing_evf_sam",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "EvfSamModel",
     "EvfSamOutput",
     "EvfSamPipeline",
+    "EvfSamPredictor",
     "EvfSamProcessor",
 ]
 

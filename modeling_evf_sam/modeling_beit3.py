@@ -7,7 +7,7 @@ Magneto: one more LayerNorm before the attention's output projection and one ins
 Shapes: B batch, P patches, L text tokens, T = 1 + P + L tokens, D width, H heads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -75,18 +75,40 @@ class Beit3Attention(nn.Module):
         self.out_proj = Multiway(linear)
 
     def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, **kwargs: Any
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None,
+        split: int,
+        kept: Sequence[int] | None = None,
+        **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend over all T tokens: (B, T, D) -> (B, T, D), and the weights where they are computed."""
-        shape = (*hidden_states.shape[:2], -1, self.head_dim)
+        """Attend over all T tokens: (B, T, D) -> (B, T, D), and the weights where they are computed.
+
+        With K positions in `kept`, only these tokens ask: (B, T, D) -> (B, K, D).
+        """
+        queries, query_split = _keep(hidden_states, split, kept)
+        if attention_mask is not None and kept is not None:
+            attention_mask = attention_mask[:, :, : len(kept)]  # (B, 1, T, T), where all rows are alike
         query, key, value = (  # (B, H, T, D/H)
-            projection(hidden_states, split).view(shape).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
+            projection(tokens, vision).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for projection, tokens, vision in (
+                (self.q_proj, queries, query_split),
+                (self.k_proj, hidden_states, split),
+                (self.v_proj, hidden_states, split),
+            )
         )
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         attended, weights = attend(self, query, key, value, attention_mask, scaling=self.scaling, **kwargs)
-        attended = attended.reshape(hidden_states.shape)  # (B, T, H, D/H) -> (B, T, D)
-        return self.out_proj(self.inner_layer_norm(attended, split), split), weights
+        attended = attended.reshape(queries.shape)  # (B, T, H, D/H) -> (B, T, D)
+        return self.out_proj(self.inner_layer_norm(attended, query_split), query_split), weights
+
+
+def _keep(tokens: Tensor, split: int, kept: Sequence[int] | None) -> tuple[Tensor, int]:
+    """The tokens (B, K, D) at the positions `kept`, all for None; and how many of them are vision tokens."""
+    if kept is None:
+        return tokens, split
+    chosen = torch.cat([tokens[:, position : position + 1] for position in kept], dim=1)
+    return chosen, sum(position < split for position in kept)
 
 
 class Beit3MLP(nn.Module):
@@ -118,9 +140,18 @@ class Beit3Layer(GradientCheckpointingLayer):
         self.mlp_layer_norm = Multiway(norm)
         self.mlp = Multiway(lambda: Beit3MLP(config))
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, **kwargs: Any) -> Tensor:
-        """(B, T, D) -> (B, T, D); the first `split` tokens are vision tokens."""
-        attended, _ = self.attention(self.attention_layer_norm(hidden_states, split), attention_mask, split, **kwargs)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None,
+        split: int,
+        kept: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, K, D) for the K tokens `kept`; the first `split` tokens are vision tokens."""
+        normed = self.attention_layer_norm(hidden_states, split)
+        attended, _ = self.attention(normed, attention_mask, split, kept, **kwargs)
+        hidden_states, split = _keep(hidden_states, split, kept)
         hidden_states = hidden_states + attended
         return hidden_states + self.mlp(self.mlp_layer_norm(hidden_states, split), split)
 
@@ -214,6 +245,7 @@ class Beit3Model(Beit3PreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         num_fusion_layers: int | None = None,
+        first_tokens: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
         """Encode an image, a sentence, or both.
@@ -224,11 +256,13 @@ class Beit3Model(Beit3PreTrainedModel):
             attention_mask: (B, L), zero on padding. Padding changes nothing for the other tokens.
             num_fusion_layers: in how many of the first layers image and sentence attend to each other, default in
                 all; in the later ones each attends to itself. With 0 they are read as if each were given alone.
+            first_tokens: "image", "text" or both, in this order: return the first token of these alone, at less cost.
             **kwargs: `output_attentions` and `output_hidden_states`, as everywhere in transformers.
 
         Returns:
-            `last_hidden_state` of shape (B, T, D): the image's [CLS], its patches row by row, then the text. Where
-            asked for, a layer without fusion gives two hidden states and attentions, the image's and the text's.
+            `last_hidden_state` of shape (B, T, D): the image's [CLS], its patches row by row, then the text; with K
+            `first_tokens` (B, K, D). Where asked for, a layer without fusion gives two hidden states and attentions,
+            the image's and the text's.
 
         Raises:
             ValueError: if neither image nor sentence is given, or a sentence is longer than the position table.
@@ -249,22 +283,36 @@ class Beit3Model(Beit3PreTrainedModel):
 
         mask = self._attention_mask(hidden_states, attention_mask)
         fused = len(self.layers) if num_fusion_layers is None or len(parts) == 1 else num_fusion_layers
+        kept = None if first_tokens is None else [{"image": 0, "text": split}[name] for name in first_tokens]
         for layer in self.layers[:fused]:
-            hidden_states = layer(hidden_states, mask, split, **kwargs)
+            last = layer is self.layers[-1]
+            hidden_states = layer(hidden_states, mask, split, kept if last else None, **kwargs)
         if fused < len(self.layers):
-            hidden_states = self._read_apart(hidden_states, attention_mask, split, self.layers[fused:], **kwargs)
+            later = self.layers[fused:]
+            hidden_states = self._read_apart(hidden_states, attention_mask, split, later, first_tokens, **kwargs)
+        if kept is not None:
+            split = sum(position < split for position in kept)
         return BaseModelOutput(last_hidden_state=self.layer_norm(hidden_states, split))
 
     def _read_apart(
-        self, hidden_states: Tensor, attention_mask: Tensor | None, split: int, layers: nn.ModuleList, **kwargs: Any
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None,
+        split: int,
+        layers: nn.ModuleList,
+        first_tokens: Sequence[str] | None,
+        **kwargs: Any,
     ) -> Tensor:
         """Pass the image's tokens and the sentence's through `layers` as two sequences: (B, T, D) -> (B, T, D)."""
         image, text = hidden_states[:, :split], hidden_states[:, split:]
-        mask = self._attention_mask(text, attention_mask)
+        masks = {"image": None, "text": self._attention_mask(text, attention_mask)}
+        splits = {"image": split, "text": 0}
+        tokens = {name: {"image": image, "text": text}[name] for name in first_tokens or ("image", "text")}
         for layer in layers:
-            image = layer(image, None, split, **kwargs)
-            text = layer(text, mask, 0, **kwargs)
-        return torch.cat([image, text], dim=1)
+            kept = [0] if first_tokens is not None and layer is layers[-1] else None
+            for name in tokens:
+                tokens[name] = layer(tokens[name], masks[name], splits[name], kept, **kwargs)
+        return torch.cat(list(tokens.values()), dim=1)
 
     def _attention_mask(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """Let every token attend to all vision tokens and to the words that are not padding."""

@@ -4,6 +4,7 @@ Shapes: B photos, P sentences at the most for one photo, N sentences in all, L t
 D prompt width, S and s the sides of SAM's and of the encoder's view, h and w the sides of the mask logits.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,11 @@ from .original_checkpoints import convert_state_dict
 from .original_releases import find_release, read_release, release_config
 from .presets import PRESETS
 from .remote_code import PushCodeMixin
+from .sam_attention import use_own_layers
+
+# Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
+FULL_VIEW = 1024  # pixels
+FULL_VIEW_SENTENCES = 8
 
 
 @dataclass
@@ -73,7 +79,9 @@ class EvfSamPreTrainedModel(PushCodeMixin, PreTrainedModel):
     accepts_loss_kwargs = False  # the loss is a mean over the masks of a batch, whatever the accumulation
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["Beit3Layer"]  # noqa: RUF012
+    _no_split_modules = ["Beit3Layer", "EvfSamVisionLayer"]  # noqa: RUF012
+    # The Fourier matrices: in bfloat16 the codes of positions are off by up to 0.14.
+    _keep_in_fp32_modules_strict = {"positional_embedding"}  # noqa: RUF012
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -139,6 +147,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
         self.projector = EvfSamProjector(self.multimodal_encoder.feature_size, config.prompt_size)
         own = config.sam_config.model_type == "efficient_sam"
         self.sam = EfficientSamModel(config.sam_config) if own else AutoModel.from_config(config.sam_config)
+        if config.sam_config.model_type == "sam":
+            use_own_layers(self.sam.vision_encoder)
         self.post_init()
         # SAM's random Fourier matrix is drawn once and never trained; transformers has it as a parameter in SAM-1,
         # and draws it twice for SAM-2.
@@ -172,16 +182,34 @@ class EvfSamModel(EvfSamPreTrainedModel):
         """Replace the multimodal encoder's table of words."""
         self.multimodal_encoder.set_input_embeddings(value)
 
-    def get_image_embeddings(self, pixel_values: Tensor) -> Tensor | list[Tensor]:
+    def get_image_embeddings(self, pixel_values: Tensor, chunk_size: int | None = None) -> Tensor | list[Tensor]:
         """Encode photos once, for any number of sentences.
 
         Args:
             pixel_values: (B, 3, S, S) SAM's view of each photo.
+            chunk_size: photos to encode at a time, which bounds the memory. Default: all where gradients are
+                computed, otherwise as many as have the pixels of one view of 1024 x 1024.
 
         Returns:
             (B, D, S/16, S/16) for a SAM of patch 16; for SAM-2 a list of three, fine to coarse: (B, D/8, S/4, S/4),
             (B, D/4, S/8, S/8), (B, D, S/16, S/16).
         """
+        chunks = [self._encode_photos(chunk) for chunk in pixel_values.split(self._chunk_size(chunk_size, 1))]
+        if len(chunks) == 1:
+            return chunks[0]
+        levels = zip(*([chunk] if isinstance(chunk, Tensor) else chunk for chunk in chunks), strict=True)
+        joined = [torch.cat(level) for level in levels]
+        return joined if self.config.sam_config.model_type == "sam2" else joined[0]
+
+    def _chunk_size(self, given: int | None, full_size: int) -> int:
+        """Photos or sentences to compute at a time, of which `full_size` fit at SAM's full size."""
+        if given is not None and given < 1:
+            raise ValueError(f"the size of a chunk is {given}: give 1 or more")
+        if torch.is_grad_enabled():
+            return given or sys.maxsize
+        return given or max(1, full_size * FULL_VIEW**2 // self.config.view_size**2)
+
+    def _encode_photos(self, pixel_values: Tensor) -> Tensor | list[Tensor]:
         encoded = self.sam.vision_encoder(pixel_values.to(self.dtype))
         if self.config.sam_config.model_type != "sam2":
             return encoded.last_hidden_state
@@ -191,7 +219,11 @@ class EvfSamModel(EvfSamPreTrainedModel):
         return [decoder.conv_s0(finest), decoder.conv_s1(fine), coarse + no_memory.transpose(1, 2)[..., None]]
 
     def get_prompt_embeddings(
-        self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        multimodal_pixel_values: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        chunk_size: int | None = None,
     ) -> Tensor:
         """Read each sentence together with its photo.
 
@@ -200,6 +232,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
                 configuration's `fusion` is "text".
             input_ids: (B, P, L) tokens.
             attention_mask: (B, P, L), zero on padding; a row of zeros is an absent sentence, and costs nothing.
+            chunk_size: sentences to read at a time, which bounds the memory. Default: all where gradients are
+                computed, otherwise 8 for a view of 1024 x 1024, and more for smaller ones.
 
         Returns:
             (B, P, D) prompt tokens, zero for absent sentences.
@@ -209,18 +243,39 @@ class EvfSamModel(EvfSamPreTrainedModel):
         """
         present = _present(input_ids, attention_mask)
         if self.config.fusion == "text":
-            views = None
+            multimodal_pixel_values = None
         elif multimodal_pixel_values is None:
             raise ValueError(f"fusion {self.config.fusion!r} reads the photo: give multimodal_pixel_values")
-        else:
-            views = multimodal_pixel_values[present.nonzero()[:, 0]]
         if attention_mask is not None:
             length = int(attention_mask.sum(-1).max())
-            input_ids, attention_mask = input_ids[..., :length], attention_mask[..., :length]
-        features = self.multimodal_encoder.get_prompt_features(
-            views, input_ids[present], None if attention_mask is None else attention_mask[present]
+            input_ids, attention_mask = input_ids[..., :length], attention_mask[present][:, :length]
+        photo, input_ids = present.nonzero()[:, 0], input_ids[present]  # (N,), (N, L)
+        tokens = [
+            self.read_sentences(
+                None if multimodal_pixel_values is None else multimodal_pixel_values[photo[rows]],
+                input_ids[rows],
+                None if attention_mask is None else attention_mask[rows],
+            )
+            for rows in _slices(len(photo), self._chunk_size(chunk_size, FULL_VIEW_SENTENCES))
+        ]
+        return _scatter(torch.cat(tokens), present)
+
+    def read_sentences(
+        self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """What `get_prompt_embeddings` does for sentences that are all there; compiles without graph breaks.
+
+        Args:
+            multimodal_pixel_values: (N, 3, s, s) the view that each sentence is about; None for fusion "text".
+            input_ids: (N, L) tokens.
+            attention_mask: (N, L), zero on padding.
+
+        Returns:
+            (N, D) prompt tokens.
+        """
+        return self.projector(
+            self.multimodal_encoder.get_prompt_features(multimodal_pixel_values, input_ids, attention_mask)
         )
-        return _scatter(self.projector(features), present)
 
     def forward(
         self,
@@ -238,6 +293,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
         multimask_output: bool = False,
         original_sizes: Tensor | None = None,
         reshaped_input_sizes: Tensor | None = None,
+        encode_chunk_size: int | None = None,
+        prompt_chunk_size: int | None = None,
         return_dict: bool | None = None,
     ) -> EvfSamOutput | tuple:
         """Segment what each sentence means.
@@ -260,6 +317,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
             original_sizes: not needed here; accepted so that the processor's output can be passed whole.
             reshaped_input_sizes: (B, 2) height and width that each photo takes up in a padded view, for labels at
                 the size of the photos; default: what the photo's size implies.
+            encode_chunk_size: photos to encode at a time, as `get_image_embeddings` takes it.
+            prompt_chunk_size: sentences to read, and then to decode, at a time, as `get_prompt_embeddings` takes it.
             return_dict: return an `EvfSamOutput` (default) or a tuple.
 
         Raises:
@@ -270,14 +329,16 @@ class EvfSamModel(EvfSamPreTrainedModel):
         if (pixel_values is None) == (image_embeddings is None):
             raise ValueError("give exactly one of pixel_values and image_embeddings")
         if pixel_values is not None:
-            image_embeddings = self.get_image_embeddings(pixel_values)
+            image_embeddings = self.get_image_embeddings(pixel_values, encode_chunk_size)
         assert image_embeddings is not None
 
         # 2. Each sentence becomes a prompt token.
         if prompt_embeds is None:
             if input_ids is None:
                 raise ValueError("give multimodal_pixel_values and input_ids (text), or prompt_embeds")
-            prompt_embeds = self.get_prompt_embeddings(multimodal_pixel_values, input_ids, attention_mask)
+            prompt_embeds = self.get_prompt_embeddings(
+                multimodal_pixel_values, input_ids, attention_mask, prompt_chunk_size
+            )
             present = _present(input_ids, attention_mask)
         else:
             present = _present(prompt_embeds, attention_mask)
@@ -286,7 +347,12 @@ class EvfSamModel(EvfSamPreTrainedModel):
         given = {"points": input_points, "labels": input_labels, "boxes": input_boxes, "masks": input_masks}
         prompts = {name: prompt[present] for name, prompt in given.items() if prompt is not None}
         masks, scores = self._decode(
-            image_embeddings, present.nonzero()[:, 0], prompt_embeds[present], prompts, multimask_output
+            image_embeddings,
+            present.nonzero()[:, 0],
+            prompt_embeds[present],
+            prompts,
+            multimask_output=multimask_output,
+            chunk_size=self._chunk_size(prompt_chunk_size, FULL_VIEW_SENTENCES),
         )
         pred_masks = _scatter(masks, present)
         output = EvfSamOutput(
@@ -311,15 +377,21 @@ class EvfSamModel(EvfSamPreTrainedModel):
         photo: Tensor,
         prompt_embeds: Tensor,
         prompts: dict[str, Tensor],
+        *,
         multimask_output: bool,
+        chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
         """Masks (N, M, h, w) and scores (N, M) of N sentences; `photo` (N,) tells which photo each is about.
 
         Sentences with different numbers of points cannot share a sequence: SAM has no mask over prompt tokens,
-        so each group of sentences with prompts alike is decoded on its own.
+        so each group of sentences with prompts alike is decoded on its own, `chunk_size` at a time.
         """
         levels = [image_embeddings] if isinstance(image_embeddings, Tensor) else image_embeddings
-        groups = list(_groups_of_equal_prompts(prompts, len(photo), photo.device))
+        groups = [
+            (rows[chunk], {name: prompt[chunk] for name, prompt in group.items()})
+            for rows, group in _groups_of_equal_prompts(prompts, len(photo), photo.device)
+            for chunk in _slices(len(rows), chunk_size)
+        ]
         decoded = [
             self._decode_group([level[photo[rows]] for level in levels], prompt_embeds[rows], group, multimask_output)
             for rows, group in groups
@@ -335,13 +407,13 @@ class EvfSamModel(EvfSamPreTrainedModel):
         best_of_three = self.config.mask_selection == "best_iou" and not multimask_output
         points, boxes = prompts.get("points"), prompts.get("boxes")
         sparse, dense = self.sam.prompt_encoder(
-            input_points=None if points is None else points[:, None].to(self.dtype),  # (N, 1, n, 2)
+            input_points=None if points is None else points[:, None].float(),  # (N, 1, n, 2)
             input_labels=None if points is None else prompts["labels"][:, None],  # (N, 1, n)
-            input_boxes=None if boxes is None else boxes[:, None].to(self.dtype),  # (N, 1, 4)
+            input_boxes=None if boxes is None else boxes[:, None].float(),  # (N, 1, 4)
             input_masks=None if "masks" not in prompts else prompts["masks"].to(self.dtype),  # (N, 1, h, w)
         )
         text = prompt_embeds[:, None, None]  # (N, 1, 1, D)
-        positions = self.sam.get_image_wide_positional_embeddings()
+        positions = self.sam.get_image_wide_positional_embeddings().to(self.dtype)
         masks, scores, *_ = self.sam.mask_decoder(
             image_embeddings=coarse,
             image_positional_embeddings=positions.expand(len(coarse), -1, -1, -1),
@@ -381,6 +453,11 @@ def _present(per_sentence: Tensor, attention_mask: Tensor | None) -> Tensor:
     if attention_mask is None:
         return torch.ones(per_sentence.shape[:2], dtype=torch.bool, device=per_sentence.device)
     return attention_mask.any(-1)
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    """Slices of `size` that make up `count`; an empty one for nothing."""
+    return [slice(start, start + size) for start in range(0, max(1, count), size)]
 
 
 def _scatter(values: Tensor, present: Tensor) -> Tensor:

@@ -25,6 +25,12 @@ FEATURES: dict[str | None, Callable[[Tensor, Tensor], Tensor]] = {
     "image_mean": lambda image, text: image[:, 1:].mean(dim=1),
     "concat": lambda image, text: torch.cat([image[:, 0], text[:, 0]], dim=-1),
 }
+# Those that are made of first tokens: whose.
+FIRST_TOKENS: dict[str | None, tuple[str, ...]] = {
+    "image_cls": ("image",),
+    "text_cls": ("text",),
+    "concat": ("image", "text"),
+}
 
 
 def _feature_size(config: EvfSamConfig, width: int) -> int:
@@ -38,6 +44,7 @@ class EvfSamBeit3Encoder(Beit3Model):
         super().__init__(config.multimodal_config)
         self.feature_size = _feature_size(config, config.multimodal_config.hidden_size)
         self.prompt_feature = FEATURES[config.prompt_feature]
+        self.first_tokens = FIRST_TOKENS.get(config.prompt_feature)
         self.num_fusion_layers = 0 if config.fusion == "late" else config.num_fusion_layers
         if config.fusion == "text":
             self.drop_vision()
@@ -46,12 +53,19 @@ class EvfSamBeit3Encoder(Beit3Model):
         self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
     ) -> Tensor:
         """(N, 3, s, s) views, or None for text alone, and (N, L) tokens -> (N, feature_size)."""
+        # Training computes all tokens of the last layer: processes that share gradients want all weights in use. And
+        # flash attention takes as many queries as keys in a padded batch.
+        shorten = not torch.is_grad_enabled() and self.config._attn_implementation in ("eager", "sdpa")
+        first_tokens = self.first_tokens if shorten else None
         tokens = self(
             pixel_values=multimodal_pixel_values,
             input_ids=input_ids,
             attention_mask=attention_mask,
             num_fusion_layers=self.num_fusion_layers,
+            first_tokens=first_tokens,
         ).last_hidden_state
+        if first_tokens is not None:
+            return tokens.flatten(1)
         split = tokens.shape[1] - input_ids.shape[1]
         return self.prompt_feature(tokens[:, :split], tokens[:, split:])
 

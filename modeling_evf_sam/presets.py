@@ -103,6 +103,8 @@ PRESETS: dict[str, Preset] = {
     "evf-sam": {"multimodal_config": BEIT3_LARGE, "sam_config": SAM_HUGE},
     "evf-sam-multitask": {"multimodal_config": BEIT3_LARGE, "sam_config": SAM_HUGE, "semantic_prompts": True},
     "evf-sam-beit3-base": {"multimodal_config": BEIT3_BASE, "sam_config": SAM_HUGE},
+    "evf-sam-vit-l": {"multimodal_config": BEIT3_LARGE, "sam_config": SAM_LARGE},  # no release has SAM's smaller ones
+    "evf-sam-vit-b": {"multimodal_config": BEIT3_BASE, "sam_config": SAM_BASE},
     "evf-sam2": {
         "multimodal_config": BEIT3_LARGE,
         "sam_config": SAM2_LARGE,

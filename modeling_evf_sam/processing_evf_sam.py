@@ -62,7 +62,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
 
     def __call__(
         self,
-        images: Photo | Sequence[Photo] | None = None,
+        images: Photo | Sequence[Photo] | BatchFeature | None = None,
         text: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
         semantic: bool | Sequence = False,
         input_points: Sequence | None = None,
@@ -79,7 +79,8 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         its value; None stands for no value, for a sentence or for all sentences of a photo.
 
         Args:
-            images: one photo, or a list. Without it, the inputs are those for a photo that is already encoded.
+            images: one photo, or a list; or what this method returned for one alone. Without it, the inputs are those
+                for a photo that is already encoded.
             text: the sentences, any characters; a special token's name in them is plain text.
             semantic: per sentence, or for all: whether every pixel of a category is asked for, not one object.
             input_points: per sentence a list of [x, y] in photo pixels.
@@ -103,7 +104,10 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             raise ValueError("nothing to process: give images, text, or both")
         if return_tensors != "pt":
             raise ValueError(f"return_tensors={return_tensors!r} is not available: use 'pt'")
-        inputs = BatchFeature() if images is None else self.image_processor(images)
+        if images is None or isinstance(images, BatchFeature):
+            inputs = BatchFeature(dict(images or {}))
+        else:
+            inputs = self.image_processor(images)
         spatial = dict(zip(SPATIAL_PROMPTS, (input_points, input_labels, input_boxes), strict=True))
         if text is None:
             _refuse("text", {**spatial, "semantic": semantic or None, "input_masks": input_masks, "labels": labels})

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from modeling_evf_sam import Beit3Config, Beit3Model
 from modeling_evf_sam.original_checkpoints import convert_state_dict
@@ -89,6 +90,45 @@ def test_fusion_in_the_first_layers(model, num_fusion_layers):
     other_text = model(image, ids.flip(1), num_fusion_layers=num_fusion_layers).last_hidden_state
     assert (found.last_hidden_state - state).abs().max() > 1e-3
     assert (found.last_hidden_state - other_text)[:, :17].abs().max() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("num_fusion_layers", [None, 0, 1, 3])
+@pytest.mark.parametrize("first_tokens", [("image",), ("text",), ("image", "text")])
+def test_first_tokens_are_those_of_the_whole(model, attention, num_fusion_layers, first_tokens):
+    chosen = Beit3Model._from_config(model.config, attn_implementation=attention).eval()
+    chosen.load_state_dict(model.state_dict())
+    image, ids = torch.randn(2, 3, 32, 32), torch.randint(4, 120, (2, 5))
+    for mask in (None, torch.tensor([[1] * 5, [1, 1, 0, 0, 0]])):
+        whole = model(image, ids, mask, num_fusion_layers).last_hidden_state
+        expected = whole[:, [{"image": 0, "text": 17}[name] for name in first_tokens]]
+        found = chosen(image, ids, mask, num_fusion_layers, first_tokens=first_tokens).last_hidden_state
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_sentence_alone_has_a_first_token_too(model):
+    ids = torch.randint(4, 120, (2, 5))
+    found = model(input_ids=ids, first_tokens=("text",)).last_hidden_state
+    torch.testing.assert_close(found, model(input_ids=ids).last_hidden_state[:, :1], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_last_layer_is_computed_for_first_tokens_alone():
+    """In FLOPs of the full size: of the last layer, keys and values remain."""
+    with torch.device("meta"):
+        model = Beit3Model(Beit3Config())
+        image, ids = torch.empty(1, 3, 224, 224), torch.empty(1, 16, dtype=torch.long)
+    counts = {}
+    for first_tokens in (None, ("image",)):
+        with FlopCounterMode(display=False) as flops:
+            model(image, ids, first_tokens=first_tokens)
+        counts[first_tokens] = flops.get_total_flops()
+    tokens, width = 197 + 16, 1024
+    saved = (tokens - 1) * (2 * 10 * width**2 + 4 * tokens * width)  # queries, output, MLP; attention
+    assert counts[None] - counts["image",] == saved
+    assert saved > 0.03 * counts[None]
 
 
 @pytest.mark.parametrize(

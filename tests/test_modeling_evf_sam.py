@@ -4,6 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel
 from transformers.utils import is_flash_attn_2_available
 
@@ -94,6 +96,85 @@ def test_halves_make_the_whole(model, batch):
         },
     ):
         assert torch.equal(model(**halves).pred_masks, whole.pred_masks)
+
+
+def repeated(batch: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """One photo of a batch with its two sentences `count` times."""
+    return {name: value[:1] if "pixel" in name else value[:1].repeat(1, count, 1) for name, value in batch.items()}
+
+
+@torch.no_grad()
+def test_chunks_change_nothing_but_what_is_computed_at_a_time(model, batch):
+    many = {name: value.repeat(3, *[1] * (value.ndim - 1)) for name, value in batch.items()}
+    points = torch.randint(1, 90, (6, 2, 2, 2)).float()
+    labels = torch.ones(6, 2, 2, dtype=torch.long)
+    labels[::2, :, 1:] = PADDING  # two kinds of prompts: each is decoded on its own
+    many |= {"input_points": points.masked_fill(labels[..., None] == PADDING, PADDING), "input_labels": labels}
+    expected, seen = model(**many), {}
+    parts = {"photos": model.sam.vision_encoder, "sentences": model.projector, "prompts": model.sam.mask_decoder}
+    hooks = [
+        part.register_forward_hook(
+            lambda _, __, output, name=name: seen.setdefault(name, []).append(
+                len(output[0] if isinstance(output, tuple) else getattr(output, "last_hidden_state", output))
+            )
+        )
+        for name, part in parts.items()
+    ]
+    found = model(**many, encode_chunk_size=4, prompt_chunk_size=2)
+    for hook in hooks:
+        hook.remove()
+    assert seen["photos"] == [4, 2]
+    assert seen["sentences"] == [2, 2, 2, 2, 1]
+    assert sum(seen["prompts"]) == 9
+    assert max(seen["prompts"]) == 2
+    for name in ("pred_masks", "iou_scores", "prompt_embeds"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-5, rtol=0)
+
+
+def test_default_chunks_are_what_fits_where_a_photo_of_1024_pixels_does(model):
+    expected = {128: (64, 512), 256: (16, 128)}[model.config.view_size]
+    with torch.no_grad():
+        assert (model._chunk_size(None, 1), model._chunk_size(None, 8)) == expected
+        assert model._chunk_size(3, 1) == 3
+    assert model._chunk_size(None, 1) > 10**9  # a graph of gradients is kept whole anyway
+    with pytest.raises(ValueError, match="give 1 or more"):
+        model._chunk_size(0, 1)
+
+
+@torch.no_grad()
+def test_sentences_share_the_encoding_of_their_photo(model, batch):
+    """In FLOPs: every sentence costs the same, and the photo once."""
+    model = copy.deepcopy(model).requires_grad_(False)  # the counter follows gradients
+    counts = []
+    for sentences in (2, 4, 20):
+        with FlopCounterMode(display=False) as flops:
+            model(**repeated(batch, sentences // 2), prompt_chunk_size=2)
+        counts.append(flops.get_total_flops())
+    with FlopCounterMode(display=False) as flops:
+        model.get_image_embeddings(batch["pixel_values"][:1])
+    two = counts[1] - counts[0]
+    assert counts[2] - counts[1] == 8 * two
+    assert counts[0] - two == flops.get_total_flops()
+
+
+@torch.no_grad()
+def test_both_halves_compile_without_graph_breaks(model, batch):
+    torch.compiler.reset()
+    encode = torch.compile(model.get_image_embeddings, fullgraph=True, backend="eager")
+    found, expected = encode(batch["pixel_values"]), model.get_image_embeddings(batch["pixel_values"])
+    for level, wanted in zip(
+        *([each] if isinstance(each, Tensor) else each for each in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(level, wanted, atol=1e-5, rtol=0)
+
+    graphs = CompileCounter()
+    read = torch.compile(model.read_sentences, fullgraph=True, backend=graphs)
+    for length in range(3, 12):
+        words = torch.randint(4, 120, (2, length)), torch.ones(2, length, dtype=torch.long)
+        found = read(batch["multimodal_pixel_values"], *words)
+        expected = model.read_sentences(batch["multimodal_pixel_values"], *words)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert graphs.frame_count <= 2  # the first length, then any
 
 
 @torch.no_grad()

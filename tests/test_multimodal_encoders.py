@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPModel, ViltModel
 
 from modeling_evf_sam import EvfSamModel
@@ -185,3 +186,17 @@ def test_the_table_of_words_can_be_resized(name):
     model.resize_token_embeddings(530)
     assert model.get_input_embeddings().weight.shape == (530, 32)
     assert model.config.get_text_config().vocab_size == 530
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "beit3" in name])
+def test_less_is_computed_for_the_same_features_without_gradients(name):
+    encoder, (views, ids) = build(name), inputs(name)
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    counts = []
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients), FlopCounterMode(display=False) as flops:
+            features = encoder.get_prompt_features(views, ids, mask)
+        counts.append((features.detach(), flops.get_total_flops()))
+    (whole, more), (found, less) = counts
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
+    assert less == more if name == "beit3 mean" else less < more

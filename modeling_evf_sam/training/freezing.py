@@ -54,6 +54,7 @@ def _unreached_parameters(model: EvfSamModel) -> set[str]:
         features = twin.multimodal_encoder.get_prompt_features(views, torch.zeros(1, 3, dtype=torch.long))
         embeddings = twin.get_image_embeddings(torch.zeros(1, 3, config.view_size, config.view_size))
         photo = torch.zeros(1, dtype=torch.long)
-        masks, _ = twin._decode(embeddings, photo, twin.projector(features), {}, multimask_output=False)
+        token = twin.projector(features)
+        masks, _ = twin._decode(embeddings, photo, token, {}, multimask_output=False, chunk_size=1)
         masks.sum().backward()
     return {name for name, parameter in twin.named_parameters() if parameter.grad is None}
