@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from transformers.utils.hub import cached_file
 
 from . import EvfSamConfig, EvfSamModel
+from .evaluation.metrics import PRECISION_THRESHOLDS
 from .remote_code import TASK
 
 HUB_TASK = "image-segmentation"  # the closest of the Hub's own tasks
@@ -17,9 +18,7 @@ TAGS = ["referring-expression-segmentation", "evf-sam"]
 FIGURES = {
     "giou": "gIoU",
     "ciou": "cIoU",
-    "precision@0.5": "P@0.5",
-    "precision@0.7": "P@0.7",
-    "precision@0.9": "P@0.9",
+    **{f"precision@{threshold}": f"P@{threshold}" for threshold in PRECISION_THRESHOLDS},
 }
 KINDS = {
     "beit3": "BEIT-3",

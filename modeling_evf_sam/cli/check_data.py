@@ -54,7 +54,7 @@ def _folder_faults(folder: str, split: str | None) -> Iterator[str]:
 
 def _dataset_faults(name: str, split: str | None) -> Iterator[str]:
     from modeling_evf_sam.data.open_dataset import open_dataset
-    from modeling_evf_sam.data.refer_layout import ReferDataset
+    from modeling_evf_sam.data.references import ReferenceDataset
 
     dataset = open_dataset(name, split)
     for index in range(len(dataset)):
@@ -62,5 +62,7 @@ def _dataset_faults(name: str, split: str | None) -> Iterator[str]:
             dataset[index]
         except (ValueError, OSError) as error:
             yield str(error)
-    if isinstance(dataset, ReferDataset):
-        print("objects, photos, sentences:", dataset.sizes, "published:", dataset.published_sizes or "unknown")
+    if isinstance(dataset, ReferenceDataset):
+        published = dataset.published_sizes
+        verdict = "as published" if dataset.sizes == published else f"published: {published or 'unknown'}"
+        print("objects, photos, sentences:", dataset.sizes, verdict)

@@ -6,29 +6,39 @@ import transformers
 from transformers.utils import cached_file
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.precision import default_dtype
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def load_model(source: str, device: str | None = None) -> tuple[EvfSamModel, EvfSamProcessor]:
+def load_model(
+    source: str, device: str | None = None, dtype: str | None = None
+) -> tuple[EvfSamModel, EvfSamProcessor]:
     """Loads a checkpoint for inference, without transformers' own messages.
 
     Args:
         source: a folder, or a Hub id.
         device: a torch device; None takes a GPU where there is one.
+        dtype: "float32" or "bfloat16"; None takes what the device is fast in.
 
     Raises:
-        ValueError: no such checkpoint, a damaged one, or a device that this machine does not have.
+        ValueError: no such checkpoint, a damaged one, or a device or dtype that cannot be used.
         OSError: files of the checkpoint are missing.
     """
-    target = _find_device(device)
+    target = find_device(device)
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"dtype '{dtype}' is not available: use {' or '.join(DTYPES)}")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     huggingface_hub.logging.set_verbosity_error()
-    _check_source(source)
+    check_source(source)
     processor = EvfSamProcessor.from_pretrained(source)
-    return EvfSamModel.from_pretrained(source).to(target).eval(), processor
+    model = EvfSamModel.from_pretrained(source, dtype=DTYPES[dtype] if dtype else default_dtype(target))
+    return model.to(target).eval(), processor
 
 
-def _check_source(source: str) -> None:
+def check_source(source: str) -> None:
+    """Refuses what is neither a folder with a config.json nor a Hub id in reach."""
     reason = "no such file"
     try:
         if cached_file(source, "config.json") is not None:
@@ -38,7 +48,8 @@ def _check_source(source: str) -> None:
     raise ValueError(f"model '{source}' is no folder with a config.json and no Hub id in reach ({reason})")
 
 
-def _find_device(name: str | None) -> torch.device:
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; None takes a GPU where there is one."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -13,6 +13,10 @@ ModelOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="Where to compute, such as cpu or cuda:1.", show_default="a GPU if any")
 ]
+DtypeOption = Annotated[
+    str | None,
+    typer.Option("--dtype", help="float32 or bfloat16.", show_default="bfloat16 where the device is fast in it"),
+]
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON too; - prints it.")
 ]

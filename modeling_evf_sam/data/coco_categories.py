@@ -64,6 +64,10 @@ class CocoDataset(ReferringDataset):
     def __len__(self) -> int:
         return len(self.photos)
 
+    def photo_name(self, index: int) -> str:
+        """The path in the annotations."""
+        return self.photos[index][0]["file_name"]
+
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with the names of its categories."""
         image, groups = self.photos[index]

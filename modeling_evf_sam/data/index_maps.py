@@ -49,6 +49,10 @@ class IndexMapDataset(ReferringDataset):
     def __len__(self) -> int:
         return len(self.maps)
 
+    def photo_name(self, index: int) -> str:
+        """The name of the file."""
+        return self.photos[index].name
+
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with the names of the categories in its map; there may be none."""
         photo = open_photo(self.photos[index])

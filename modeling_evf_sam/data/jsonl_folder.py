@@ -85,6 +85,10 @@ class JsonlDataset(ReferringDataset):
     def __len__(self) -> int:
         return len(self.photos)
 
+    def photo_name(self, index: int) -> str:
+        """The path in the lines."""
+        return self.photos[index][0].photo.relative_to(self.folder).as_posix()
+
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with all its sentences."""
         lines = self.photos[index]

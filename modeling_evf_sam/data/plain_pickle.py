@@ -1,12 +1,17 @@
 """Pickles that hold data and nothing else."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds lists, dicts, tuples, sets, strings and numbers: what pickle makes without looking up any name."""
+class _PlainUnpickler(pickle._Unpickler):
+    """Builds lists, dicts, tuples, sets, strings and numbers: what pickle makes without looking up any name.
+
+    It is the slow one of Python's two, because that keeps numbered objects in a dict. The fast one, before it was
+    mended, keeps an array as long as the highest number, and a file of ten bytes can make it fill the memory.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         raise ValueError(f"asks for {module}.{name}, which could run code")
@@ -20,8 +25,7 @@ def load_plain_pickle(path: Path) -> Any:
         ValueError: it is damaged, or holds anything else, and then nothing of it has been run.
     """
     try:
-        with path.open("rb") as file:
-            return _PlainUnpickler(file, encoding="latin-1").load()
+        return _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin-1").load()
     except FileNotFoundError:
         raise FileNotFoundError(f"'{path}' does not exist: check the path of the dataset") from None
     except Exception as error:  # a damaged pickle may raise nearly anything

@@ -38,6 +38,10 @@ class ReferringDataset(ABC):
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens photo `index`, in [0, length), with all that is said about it."""
 
+    def photo_name(self, index: int) -> str:
+        """Which photo that is, in reports: the path of its file within the folder of photos, where there is one."""
+        return str(index)
+
     def __getitem__(self, index: int) -> ReferringSample:
         """Returns photo `index` with all its sentences.
 
@@ -69,4 +73,5 @@ class ReferringDataset(ABC):
             masks=masks,
             semantic=[target.semantic for target in targets],
             kinds=[target.kind for target in targets],
+            name=self.photo_name(index),
         )

@@ -16,6 +16,7 @@ class ReferringSample:
         masks: (P, H, W) bool, the pixels that each sentence means.
         semantic: for each sentence, whether it asks for every pixel of a category instead of one object.
         kinds: for each sentence, the group it is scored in ("attribute", "relation", ...); empty where there are none.
+        name: which photo it is, such as the path of its file, for reports.
     """
 
     photo: Image.Image
@@ -23,3 +24,4 @@ class ReferringSample:
     masks: np.ndarray
     semantic: list[bool]
     kinds: list[str] = field(default_factory=list)
+    name: str = ""

@@ -106,6 +106,7 @@ class RenderedScenes:
             masks=np.stack([np.any([scene.objects[i].mask for i in e.targets], axis=0) for e in expressions]),
             semantic=[expression.kind == "semantic" for expression in expressions],
             kinds=[expression.kind for expression in expressions],
+            name=f"{self.split}/{index}",
         )
 
     def scene(self, index: int) -> Scene:

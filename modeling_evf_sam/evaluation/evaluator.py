@@ -1,12 +1,13 @@
 """Scores a model on referring samples: every photo is encoded once for all its sentences."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pycocotools import mask as coco_mask
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.evaluation.metrics import summarize
@@ -16,42 +17,69 @@ if TYPE_CHECKING:
     from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 
-@dataclass(kw_only=True)
-class EvaluationResult:
-    """Pixels and kind of each scored sentence, in the order of the samples.
+@dataclass(frozen=True, kw_only=True)
+class SentenceResult:
+    """One scored sentence.
 
     Attributes:
-        intersections: N pixel counts.
-        unions: N pixel counts.
-        targets: N pixel counts of the target masks.
-        kinds: N names; empty where a sentence belongs to no kind.
+        index: which of the samples its photo is.
+        number: which of the photo's sentences it is.
+        photo: the photo's name.
+        sentence: without the `[semantic]` prefix.
+        kind: the group that it is scored in, or "".
+        semantic: whether every pixel of a category is meant.
+        intersection: pixels in both the predicted and the target mask.
+        union: pixels in either of them.
+        target: pixels in the target mask.
+        score: the model's own estimate of the IoU.
+        rle: the predicted mask, as COCO's run lengths {"size": [height, width], "counts": text}.
     """
 
-    intersections: list[int] = field(default_factory=list)
-    unions: list[int] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
+    index: int
+    number: int
+    photo: str
+    sentence: str
+    kind: str
+    semantic: bool
+    intersection: int
+    union: int
+    target: int
+    score: float
+    rle: dict[str, Any]
+
+    @property
+    def iou(self) -> float:
+        """1 where both masks are empty."""
+        return self.intersection / self.union if self.union else 1.0
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """All scored sentences, in the order of the samples."""
+
+    sentences: list[SentenceResult]
 
     @property
     def overall(self) -> dict[str, float]:
         """The figures of all sentences, as `summarize` names them."""
-        return summarize(self.intersections, self.unions, targets=self.targets)
+        return _figures(self.sentences)
 
     @property
     def by_kind(self) -> dict[str, dict[str, float]]:
         """The figures of each named kind, in alphabetical order."""
-        pixels = np.array([self.intersections, self.unions, self.targets])  # (3, sentences)
-        kinds = np.array(self.kinds)
-        return {str(kind): _figures(pixels[:, kinds == kind]) for kind in np.unique(kinds) if kind}
+        groups: dict[str, list[SentenceResult]] = {}
+        for sentence in self.sentences:
+            groups.setdefault(sentence.kind, []).append(sentence)
+        return {kind: _figures(groups[kind]) for kind in sorted(groups) if kind}
 
     def to_dict(self) -> dict[str, object]:
         """The overall figures with `by_kind` beside them, ready for JSON."""
         return {**self.overall, "by_kind": self.by_kind}
 
 
-def _figures(pixels: np.ndarray) -> dict[str, float]:
-    intersections, unions, targets = pixels
-    return summarize(intersections, unions, targets=targets)
+def _figures(sentences: Sequence[SentenceResult]) -> dict[str, float]:
+    pixels = np.array([(s.intersection, s.union, s.target) for s in sentences], dtype=np.int64).reshape(-1, 3)
+    return summarize(pixels[:, 0], pixels[:, 1], targets=pixels[:, 2])
 
 
 @torch.no_grad()
@@ -77,25 +105,30 @@ def evaluate_model(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    result = EvaluationResult()
+    numbered = ((index, sample) for index, sample in enumerate(progress(samples)) if sample.sentences)
+    results: list[SentenceResult] = []
     was_training = model.training
     model.eval()
     try:
-        for batch in _batches((s for s in progress(samples) if s.sentences), batch_size):
-            for sample, masks in zip(batch, _predict(model, processor, batch), strict=True):
-                _count_pixels(result, sample, masks)
+        for batch in _batches(numbered, batch_size):
+            predictions = _predict(model, processor, [sample for _, sample in batch])
+            for (index, sample), predicted in zip(batch, predictions, strict=True):
+                results += _score(index, sample, predicted["masks"], predicted["scores"].tolist())
     finally:
         model.train(was_training)
-    return result
+    return EvaluationResult(results)
 
 
-def _batches(samples: Iterable[ReferringSample], size: int) -> Iterator[list[ReferringSample]]:
+def _batches(samples: Iterable[tuple[int, ReferringSample]], size: int) -> Iterator[list[tuple[int, ReferringSample]]]:
     iterator = iter(samples)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
-def _predict(model: "EvfSamModel", processor: "EvfSamProcessor", batch: list[ReferringSample]) -> list[np.ndarray]:
+def _predict(
+    model: "EvfSamModel", processor: "EvfSamProcessor", batch: list[ReferringSample]
+) -> list[dict[str, np.ndarray]]:
+    """For each photo masks (sentences, height, width) and scores (sentences,)."""
     inputs = processor(
         images=[sample.photo for sample in batch],
         text=[sample.sentences for sample in batch],
@@ -103,17 +136,27 @@ def _predict(model: "EvfSamModel", processor: "EvfSamProcessor", batch: list[Ref
         return_tensors="pt",
     ).to(model.device)
     results = processor.post_process_referring_segmentation(model(**inputs), inputs)
-    return [result["masks"].cpu().numpy() for result in results]
+    return [{name: result[name].cpu().numpy() for name in ("masks", "scores")} for result in results]
 
 
-def _count_pixels(result: EvaluationResult, sample: ReferringSample, masks: np.ndarray) -> None:
+def _score(index: int, sample: ReferringSample, masks: np.ndarray, scores: list[float]) -> Iterator[SentenceResult]:
     if masks.shape != sample.masks.shape:
         raise ValueError(
             f"'{sample.sentences[0]}': predicted masks are {masks.shape} (sentences, height, width), "
             f"the sample's masks {sample.masks.shape}; masks must have the size of their photo"
         )
-    # (sentences, height, width) -> (sentences,)
-    result.intersections += (masks & sample.masks).sum(axis=(1, 2)).tolist()
-    result.unions += (masks | sample.masks).sum(axis=(1, 2)).tolist()
-    result.targets += sample.masks.sum(axis=(1, 2)).tolist()
-    result.kinds += sample.kinds or [""] * len(sample.sentences)
+    for number, (mask, target) in enumerate(zip(masks, sample.masks, strict=True)):
+        runs = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+        yield SentenceResult(
+            index=index,
+            number=number,
+            photo=sample.name,
+            sentence=sample.sentences[number],
+            kind=sample.kinds[number] if sample.kinds else "",
+            semantic=sample.semantic[number],
+            intersection=int((mask & target).sum()),
+            union=int((mask | target).sum()),
+            target=int(target.sum()),
+            score=scores[number],
+            rle={"size": runs["size"], "counts": runs["counts"].decode("ascii")},
+        )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-PRECISION_THRESHOLDS = (0.5, 0.7, 0.9)
+PRECISION_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def summarize(
@@ -23,16 +23,18 @@ def summarize(
     Args:
         intersections: (N,) integers, pixels in both the predicted and the target mask of a sentence.
         unions: (N,) integers, pixels in either of them.
-        targets: (N,) integers, pixels in the target mask; needed for `no_target_accuracy` alone.
+        targets: (N,) integers, pixels in the target mask; needed for the two accuracies alone.
         thresholds: IoUs for `precision@...`, the share of sentences that reach at least this IoU.
 
     Returns:
         Fractions `giou` (mean of the sentences' IoUs), `ciou` (all intersections over all unions), one
         `precision@T` per threshold, and `sentences`, their number N. With targets of which some are empty, also
-        `no_target_accuracy`, the share of these sentences that got an empty mask.
+        `no_target_accuracy`, the share of these sentences that got an empty mask, and `target_accuracy`, the share
+        of the others that got a mask with a pixel (gRefCOCO's N-acc and T-acc).
 
     Raises:
-        ValueError: no sentences, lists of different lengths, or an intersection outside 0..union.
+        ValueError: no sentences, lists of different lengths, an intersection outside 0..union, or a target outside
+            intersection..union.
     """
     inter, union = _pixel_counts("intersections", intersections), _pixel_counts("unions", unions)
     if len(inter) != len(union):
@@ -52,12 +54,24 @@ def summarize(
         "sentences": len(ious),
     }
     if targets is not None:
-        empty = _pixel_counts("targets", targets) == 0
-        if len(empty) != len(inter):
-            raise ValueError(f"{len(empty)} targets but {len(inter)} intersections; give one of each per sentence")
-        if empty.any():
-            figures["no_target_accuracy"] = float((union[empty] == 0).mean())
+        figures |= _accuracies(inter, union, _pixel_counts("targets", targets))
     return figures
+
+
+def _accuracies(inter: np.ndarray, union: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    if len(target) != len(inter):
+        raise ValueError(f"{len(target)} targets but {len(inter)} intersections; give one of each per sentence")
+    wrong = np.flatnonzero((target < inter) | (target > union))
+    if len(wrong):
+        i = wrong[0]
+        raise ValueError(f"sentence {i}: the target {target[i]} does not lie within {inter[i]} and {union[i]}")
+    absent, answered = target == 0, union - target + inter > 0  # pixels of the prediction
+    if not absent.any():
+        return {}
+    accuracies = {"no_target_accuracy": float(1 - answered[absent].mean())}
+    if not absent.all():
+        accuracies["target_accuracy"] = float(answered[~absent].mean())
+    return accuracies
 
 
 def _pixel_counts(name: str, values: ArrayLike) -> np.ndarray:

@@ -1,5 +1,9 @@
 import json
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +82,116 @@ def test_real_refcoco_equals_an_independent_count(tiny_checkpoint, shared, capsy
     assert (record["photos"], record["by_kind"]) == (3, {})
 
 
+def _count_dump(folder, root, split):
+    """The same figures from the files alone: predictions as they were dumped, targets as they were annotated."""
+    refs = pickle.loads((root / "refcoco" / "refs(unc).p").read_bytes())
+    instances = json.loads((root / "refcoco" / "instances.json").read_text())
+    annotations = {entry["id"]: entry for entry in instances["annotations"]}
+    wanted: dict[tuple, list] = {}  # (photo, sentence) -> targets; two objects may share a sentence
+    files = {image["id"]: image["file_name"] for image in instances["images"]}
+    for entry in (entry for entry in refs if entry["split"] == split):
+        segmentation = annotations[entry["ann_id"]]["segmentation"]
+        for sentence in entry["sentences"]:
+            wanted.setdefault((files[entry["image_id"]], sentence["sent"].strip().lower()), []).append(segmentation)
+    inters, unions = [], []
+    for record in map(json.loads, (folder / "sentences.jsonl").read_text(encoding="utf-8").splitlines()):
+        parts = wanted[record["photo"], record["sentence"]].pop(0)
+        runs = coco_mask.frPyObjects(parts, *record["rle"]["size"]) if isinstance(parts[0], list) else parts
+        target, predicted = coco_mask.merge(runs), record["rle"]
+        inters.append(int(coco_mask.area(coco_mask.merge([target, predicted], intersect=True))))
+        unions.append(int(coco_mask.area(coco_mask.merge([target, predicted]))))
+        assert (record["intersection"], record["union"]) == (inters[-1], unions[-1])
+        assert record["target"] == coco_mask.area(target)
+    assert not any(wanted.values())
+    return {"ciou": sum(inters) / sum(unions), "giou": np.mean(np.divide(inters, unions)), "sentences": len(inters)}
+
+
+@pytest.mark.parametrize("split", ["val", "testA", "testB"])
+def test_dumped_masks_give_the_figures(split, tiny_checkpoint, shared, tmp_path, capsys):
+    root = shared / "data" / "refcoco-mini"
+    arguments = ["--dataset", f"refer:{root}:refcoco:unc", "--split", split, "--json", "-"]
+    assert main(["evaluate", "--model", str(tiny_checkpoint), *arguments, "--dump", str(tmp_path / "dump")]) == 0
+    record = json.loads(capsys.readouterr().out)
+    expected = _count_dump(tmp_path / "dump", root, split)
+    assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    with Image.open(tmp_path / "dump" / "worst.png") as sheet:
+        assert sheet.width == 4 * 308 + 8
+
+
+def test_dump_without_a_picture(tiny_checkpoint, tmp_path):
+    command = ["evaluate", "--model", str(tiny_checkpoint), "--size", "2", "--dump", str(tmp_path / "dump")]
+    assert main([*command, "--worst", "0"]) == 0
+    assert [file.name for file in (tmp_path / "dump").iterdir()] == ["sentences.jsonl"]
+
+
+DRIVER = """
+import json, sys
+from torch import distributed
+from modeling_evf_sam.cli import main
+distributed.init_process_group("gloo")
+print([main(arguments) for arguments in json.loads(sys.argv[1])], file=sys.stderr)
+"""
+
+
+def _records_and_scores(path):
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return records, [record.pop("score") for record in records]
+
+
+def test_two_processes_find_what_one_finds(tiny_checkpoint, tmp_path):
+    """Three photos, then one, so that a process has none; then a photo that the second process does not find."""
+    for number in range(4):
+        write_photo(tmp_path / f"{number}.jpg", grey=60 * number)
+    lines = [
+        {"image": f"{number}.jpg", "text": [f"cup {i}" for i in range(number + 1)], "mask": LEFT}
+        for number in range(4)
+    ]
+    write_lines(tmp_path, "test", [*lines, {**lines[0], "mask": None}])
+    write_lines(tmp_path, "faulty", [lines[0], {**lines[1], "image": "gone.jpg"}])
+    (tmp_path / "driver.py").write_text(DRIVER)
+    runs = []
+    for size in (3, 1):
+        arguments = ["evaluate", "--model", str(tiny_checkpoint), "--dataset", f"jsonl:{tmp_path}", "--split", "test"]
+        runs.append([*arguments, "--size", str(size), "--batch-size", "1", "--json"])
+        assert main([*runs[-1], str(tmp_path / f"alone{size}.json"), "--dump", str(tmp_path / f"alone{size}")]) == 0
+    together = [
+        [*run, str(tmp_path / f"both{size}.json"), "--dump", str(tmp_path / f"both{size}")]
+        for size, run in zip((3, 1), runs, strict=True)
+    ]
+    together.append([*arguments[:-1], "faulty"])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [*launch, str(tmp_path / "driver.py"), json.dumps(together)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert result.stderr.count("[0, 0, 2]") == 2, result.stderr
+    assert "gone.jpg' does not exist" in result.stderr
+    assert "another process of this evaluation has failed" in result.stderr
+    for size in (3, 1):
+        for name in (f"{size}.json", f"{size}/worst.png"):
+            assert (tmp_path / f"both{name}").read_bytes() == (tmp_path / f"alone{name}").read_bytes()
+        alone, both = (_records_and_scores(tmp_path / f"{way}{size}" / "sentences.jsonl") for way in ("alone", "both"))
+        assert both[0] == alone[0]
+        assert both[1] == pytest.approx(alone[1], abs=1e-5)
+
+
+def test_table_of_the_paper(tiny_checkpoint, shared, capsys):
+    root = shared / "data" / "refcoco-mini"
+    arguments = ["--dataset", f"refer:{root}:refcoco:unc", "--split", "testB", "--table", "--json", "-"]
+    assert main(["evaluate", "--model", str(tiny_checkpoint), *arguments]) == 0
+    out, err = capsys.readouterr()
+    ours = next(line for line in err.splitlines() if line.startswith("tiny"))
+    assert ours.split()[1:] == [f"{100 * json.loads(out)['ciou']:.1f}"]
+    (published,) = (line for line in err.splitlines() if line.startswith("EVF-SAM multitask"))
+    column = published.index(" 80.2") + len(" 80.2")
+    assert ours.rstrip().endswith(ours.split()[1]) and len(ours.rstrip()) == column
+    assert "was scored on 20 of the 5095 sentences: not to be compared" in err
+
+
 def test_legacy_overlap_and_size(tiny_checkpoint, tmp_path, capsys):
     refs = [ref(1, "val", ["both"], 0), ref(2, "val", ["again", "more"], 1)]
     annotations = [{"image_id": i, "segmentation": [LEFT, MIDDLE]} for i in (1, 2)]
@@ -105,7 +219,7 @@ def test_own_folder_with_sentences_that_name_nothing(tiny_checkpoint, tmp_path, 
     write_lines(tmp_path, "test", lines)
     command = ["evaluate", "--model", str(tiny_checkpoint), "--dataset", f"jsonl:{tmp_path}", "--split", "test"]
     assert main([*command, "--json", str(tmp_path / "r.json")]) == 0
-    assert "no target accuracy" in " ".join(capsys.readouterr().out.split())
+    assert {"N-acc", "T-acc", "P@0.9"} <= set(capsys.readouterr().out.split())
     assert json.loads((tmp_path / "r.json").read_text())["no_target_accuracy"] in (0.0, 1.0)
 
 
@@ -115,12 +229,19 @@ def test_own_folder_with_sentences_that_name_nothing(tiny_checkpoint, tmp_path, 
         (["--dataset", "coco"], "dataset 'coco' is unknown: choose one of rendered_scenes, refer:ROOT:refcoco:unc"),
         (["--dataset", "jsonl:folder"], "dataset 'jsonl:folder' has splits: choose one"),
         (["--dataset", "refer:no:refcoco:unc", "--split", "val"], "refs(unc).p' does not exist"),
-        (["--legacy-overlap"], "--legacy-overlap is for datasets refer:... alone"),
+        (["--legacy-overlap"], "--legacy-overlap is for datasets refer:... and hub:... alone"),
+        (["--worst", "3"], "--worst draws into the folder of --dump: give --dump DIR too"),
+        (["--table"], "--table: 'rendered_scenes test' is not in Table 2: choose one of refcoco unc val, "),
+        (["--dump", "{file}"], "cannot write into '{file}'"),
         (["--split", "testA"], "choose one of train, validation, test"),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
     ],
 )
-def test_bad_choices_name_the_good_ones(arguments, message, tiny_checkpoint, capsys):
+def test_bad_choices_name_the_good_ones(arguments, message, tiny_checkpoint, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    arguments = [argument.replace("{file}", str(file)) for argument in arguments]
+    message = message.replace("{file}", str(file))
     assert main(["evaluate", "--model", str(tiny_checkpoint), *arguments]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")

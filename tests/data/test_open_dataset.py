@@ -71,7 +71,7 @@ def test_training_keeps_sentences_as_they_are_written(root):
 @pytest.mark.parametrize(
     ("name", "split", "options", "message"),
     [
-        ("refcoco", "val", {}, "'refcoco' is unknown: choose one of rendered_scenes, refer:ROOT:refcoco:unc, jsonl:"),
+        ("refcoco", "val", {}, "'refcoco' is unknown: choose one of rendered_scenes, refer:ROOT:refcoco:unc, hub:"),
         ("refer:", "val", {}, "is unknown"),
         ("refer:root:unc", "val", {}, "must look like refer:ROOT:refcoco:unc"),
         ("refer:root::unc", "val", {}, "must look like refer:ROOT:refcoco:unc"),

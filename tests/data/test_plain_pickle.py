@@ -1,6 +1,8 @@
 import collections
 import os
 import pickle
+import struct
+import tracemalloc
 from contextlib import nullcontext
 
 import numpy as np
@@ -59,6 +61,28 @@ def test_anything_else_is_refused(tmp_path, content, expected):
     (tmp_path / "refs.p").write_bytes(content)
     with expected:
         load_plain_pickle(tmp_path / "refs.p")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02]r" + struct.pack("<I", 2**24) + b".",  # the object number 16,777,216
+        b"]p16777216\n.",
+        b"\x80\x04\x95" + struct.pack("<Q", 2**28) + b"].",  # a frame of 256 MB
+        b"\x80\x04\x8d" + struct.pack("<Q", 2**28) + b"text.",  # a string of 256 MB
+    ],
+)
+def test_a_small_file_takes_little_memory(tmp_path, content):
+    (tmp_path / "refs.p").write_bytes(content)
+    tracemalloc.start()
+    try:
+        load_plain_pickle(tmp_path / "refs.p")
+    except ValueError as error:
+        assert "refs.p' is refused" in str(error)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_missing_file(tmp_path):

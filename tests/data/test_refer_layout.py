@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from modeling_evf_sam.data.open_dataset import open_dataset
-from modeling_evf_sam.data.refer_layout import PUBLISHED_SIZES, ReferDataset, held_out_photos
+from modeling_evf_sam.data.refer_layout import ReferDataset, held_out_photos
+from modeling_evf_sam.data.references import PUBLISHED_SIZES
 from tests.miniatures import LEFT, MIDDLE, RIGHT, columns, ref, run_lengths, write_json, write_photo, write_refer
 
 ANNOTATIONS = [

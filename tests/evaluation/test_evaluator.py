@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as coco_mask
 from transformers import BatchFeature
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
@@ -21,7 +22,7 @@ def _sample(width, height, targets, kinds):
         photo=Image.new("RGB", (width, height)),
         sentences=[f"object of {target} pixels" for target in targets],
         masks=np.stack([_mask(height, width, target) for target in targets]),
-        semantic=[kind == "semantic" for kind in kinds],
+        semantic=[kind == "semantic" for kind in kinds] or [False] * len(targets),
         kinds=kinds,
     )
 
@@ -38,7 +39,10 @@ class _Processor:
 
     def post_process_referring_segmentation(self, outputs, inputs):
         return [
-            {"masks": torch.from_numpy(np.stack([_mask(height, width, pixels) for pixels in row]))}
+            {
+                "masks": torch.from_numpy(np.stack([_mask(height, width, pixels) for pixels in row])),
+                "scores": torch.full((len(row),), 0.5),
+            }
             for row, (width, height) in zip(outputs, inputs["sizes"].tolist(), strict=True)
         ]
 
@@ -66,10 +70,11 @@ def test_pixels_are_counted_at_photo_size_for_any_batch(batch_size, batches):
     processor = _Processor()
     result = evaluate_model(_Model(), processor, iter(SAMPLES), batch_size=batch_size)
     assert [count for count, _, _ in processor.calls] == batches
-    assert result.intersections == [10, 10, 5, 10]
-    assert result.unions == [10, 20, 10, 16]
-    assert result.targets == [10, 20, 5, 16]
-    assert result.kinds == ["attribute", "relation", "semantic", ""]
+    assert [(s.index, s.number) for s in result.sentences] == [(0, 0), (0, 1), (1, 0), (2, 0)]
+    assert [s.intersection for s in result.sentences] == [10, 10, 5, 10]
+    assert [s.union for s in result.sentences] == [10, 20, 10, 16]
+    assert [s.target for s in result.sentences] == [10, 20, 5, 16]
+    assert [s.kind for s in result.sentences] == ["attribute", "relation", "semantic", ""]
     assert result.overall == summarize([10, 10, 5, 10], [10, 20, 10, 16])
     assert {kind: figures["giou"] for kind, figures in result.by_kind.items()} == {
         "attribute": 1.0,
@@ -79,19 +84,33 @@ def test_pixels_are_counted_at_photo_size_for_any_batch(batch_size, batches):
     assert result.to_dict() == {**result.overall, "by_kind": result.by_kind}
 
 
+def test_a_sentence_is_recorded_whole():
+    sentence = evaluate_model(_Model(), _Processor(), [replace(SAMPLES[1], name="a/b.jpg")]).sentences[0]
+    np.testing.assert_array_equal(coco_mask.decode(sentence.rle), _mask(9, 5, 10))
+    assert (sentence.photo, sentence.sentence, sentence.semantic, sentence.score, sentence.iou) == (
+        "a/b.jpg",
+        "object of 5 pixels",
+        True,
+        0.5,
+        0.5,
+    )
+
+
 def test_semantic_sentences_are_asked_as_such():
     processor = _Processor()
     evaluate_model(_Model(), processor, SAMPLES, batch_size=8)
-    assert processor.calls[0][2] == [[False, False], [True], []]
+    assert processor.calls[0][2] == [[False, False], [True], [False]]
 
 
 def test_empty_targets_are_counted_and_photos_without_sentences_are_not():
     empty = replace(SAMPLES[2], masks=np.zeros((1, 4, 4), dtype=bool), kinds=["no target"])
     none = replace(SAMPLES[2], sentences=[], masks=np.zeros((0, 4, 4), dtype=bool), semantic=[])
     result = evaluate_model(_Model(), _Processor(), [none, SAMPLES[0], empty])
-    assert result.overall == {**summarize([10, 10, 0], [10, 20, 10]), "no_target_accuracy": 0.0}
+    accuracies = {"no_target_accuracy": 0.0, "target_accuracy": 1.0}
+    assert result.overall == {**summarize([10, 10, 0], [10, 20, 10]), **accuracies}
     assert result.by_kind["no target"]["no_target_accuracy"] == 0.0
     assert "no_target_accuracy" not in result.by_kind["relation"]
+    assert [s.index for s in result.sentences] == [1, 1, 2]
 
 
 def test_model_returns_to_its_mode_and_progress_sees_every_sample():

@@ -9,20 +9,20 @@ from modeling_evf_sam.evaluation.metrics import summarize
 @pytest.mark.parametrize(
     ("intersections", "unions", "giou", "ciou", "precisions"),
     [
-        ([50], [100], 0.5, 0.5, (1, 0, 0)),
-        ([49], [100], 0.49, 0.49, (0, 0, 0)),
-        ([10, 0], [10, 90], 0.5, 0.1, (0.5, 0.5, 0.5)),
-        ([9, 7, 5, 0], [10, 10, 10, 10], 0.525, 0.525, (0.75, 0.5, 0.25)),
-        ([0, 0], [0, 8], 0.5, 0.0, (0.5, 0.5, 0.5)),
-        ([0], [0], 1.0, 1.0, (1, 1, 1)),
-        (np.array([2**40]), np.array([2**41]), 0.5, 0.5, (1, 0, 0)),
-        (np.array([3_000_000] * 1000, dtype=np.int32), np.array([3_000_000] * 1000, dtype=np.int32), 1, 1, (1, 1, 1)),
+        ([50], [100], 0.5, 0.5, (1, 0, 0, 0, 0)),
+        ([49], [100], 0.49, 0.49, (0, 0, 0, 0, 0)),
+        ([10, 0], [10, 90], 0.5, 0.1, [0.5] * 5),
+        ([9, 8, 7, 6, 5, 0], [10] * 6, 3.5 / 6, 3.5 / 6, (5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6)),
+        ([0, 0], [0, 8], 0.5, 0.0, [0.5] * 5),
+        ([0], [0], 1.0, 1.0, [1] * 5),
+        (np.array([2**40]), np.array([2**41]), 0.5, 0.5, (1, 0, 0, 0, 0)),
+        (np.array([3_000_000] * 1000, dtype=np.int32), np.array([3_000_000] * 1000, dtype=np.int32), 1, 1, [1] * 5),
     ],
 )
 def test_figures(intersections, unions, giou, ciou, precisions):
     figures = summarize(intersections, unions)
     assert figures.pop("sentences") == len(unions)
-    names = ("giou", "ciou", "precision@0.5", "precision@0.7", "precision@0.9")
+    names = ("giou", "ciou", *(f"precision@{threshold}" for threshold in (0.5, 0.6, 0.7, 0.8, 0.9)))
     assert figures == pytest.approx(dict(zip(names, (giou, ciou, *precisions), strict=True)))
 
 
@@ -44,21 +44,35 @@ def test_checks(intersections, unions, expected):
 
 
 @pytest.mark.parametrize(
-    ("targets", "expected"),
+    ("unions", "targets", "no_target", "target"),
     [
-        (None, None),
-        ([5, 5, 5, 5], None),
-        ([5, 0, 5, 0], 0.5),
-        ([5, 0, 5, 5], 1.0),
-        ([5, 5, 5, 0], 0.0),
+        ([5, 0, 9, 7], None, None, None),
+        ([5, 4, 9, 7], [5, 4, 9, 7], None, None),
+        ([5, 0, 9, 7], [5, 0, 5, 0], 0.5, 1.0),
+        ([5, 0, 9, 7], [5, 0, 5, 7], 1.0, 2 / 3),  # the last target is all of its union: nothing was found
+        ([5, 0, 9, 7], [5, 0, 9, 7], 1.0, 1 / 3),
+        ([5, 4, 9, 7], [5, 0, 9, 0], 0.0, 0.5),
     ],
 )
-def test_sentences_that_name_nothing(targets, expected):
-    figures = summarize([5, 0, 0, 0], [5, 0, 9, 7], targets=targets)
-    assert figures.get("no_target_accuracy") == expected
-    assert figures["giou"] == 0.5
+def test_sentences_that_name_nothing(unions, targets, no_target, target):
+    figures = summarize([5, 0, 0, 0], unions, targets=targets)
+    assert (figures.get("no_target_accuracy"), figures.get("target_accuracy")) == (no_target, target)
 
 
-def test_targets_must_fit():
-    with pytest.raises(ValueError, match="1 targets but 2 intersections"):
-        summarize([1, 2], [3, 4], targets=[1])
+def test_no_sentence_has_a_target():
+    figures = summarize([0, 0], [0, 7], targets=[0, 0])
+    assert figures["no_target_accuracy"] == 0.5
+    assert "target_accuracy" not in figures
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([1], "1 targets but 2 intersections"),
+        ([1, 1], "sentence 1: the target 1 does not lie within 2 and 4"),
+        ([4, 2], "sentence 0: the target 4 does not lie within 1 and 3"),
+    ],
+)
+def test_targets_must_fit(targets, message):
+    with pytest.raises(ValueError, match=message):
+        summarize([1, 2], [3, 4], targets=targets)

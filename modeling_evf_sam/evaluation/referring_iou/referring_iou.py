@@ -17,7 +17,7 @@ Args:
 Returns:
     giou: mean IoU of the sentences; 1 for a sentence whose two masks are both empty.
     ciou: the sum of all intersections over the sum of all unions.
-    precision@0.5, precision@0.7, precision@0.9: share of sentences with at least this IoU.
+    precision@0.5, ... @0.6, ... @0.7, ... @0.8, precision@0.9: share of sentences with at least this IoU.
     sentences: their number.
 """
 
