@@ -71,22 +71,35 @@ def load_recipe(name: str, changes: list[str] | None = None) -> Recipe:
     Raises:
         ValueError: for an unknown recipe or key; the message lists the known ones.
     """
+    values = read_recipe(name, changes)
+    stages = values.pop("stages", None) or {}
+    if not stages:
+        raise ValueError(f"{name} has no stages")
+    return build(
+        Recipe, {**values, "stages": {key: build(Stage, stage, f"stages.{key}.") for key, stage in stages.items()}}
+    )
+
+
+def read_recipe(name: str, changes: list[str] | None = None) -> dict[str, Any]:
+    """The entries of a recipe of any kind, changed, but not checked yet.
+
+    Raises:
+        ValueError: there is no such recipe, it is not YAML, or a change does not fit.
+    """
     shipped = RECIPES / f"{name}.yaml"
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else Path(str(shipped))
     if not path.is_file():
         known = sorted(Path(str(entry)).stem for entry in RECIPES.iterdir())
         raise ValueError(f"no recipe {name}: give a YAML file or one of {', '.join(known)}")
-    values = yaml.safe_load(path.read_text())
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML ({error})") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a recipe: it must be a mapping")
     for change in changes or []:
         _set(values, change)
-    stages = values.pop("stages", None) or {}
-    if not stages:
-        raise ValueError(f"{path} has no stages")
-    return _build(
-        Recipe, {**values, "stages": {key: _build(Stage, stage, f"stages.{key}.") for key, stage in stages.items()}}
-    )
+    return values
 
 
 def _set(values: dict[str, Any], change: str) -> None:
@@ -99,14 +112,24 @@ def _set(values: dict[str, Any], change: str) -> None:
         place = place.get(parent)
         if not isinstance(place, dict):
             raise ValueError(f"--set {change}: the recipe has no {parent}")
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"--set {change}: the value is not YAML") from None
 
 
-def _build(cls: type, values: dict[str, Any], where: str = "") -> Any:
+def build(cls: type, values: dict[str, Any], where: str = "") -> Any:
+    """An instance of a dataclass; `where` begins the names in messages.
+
+    Raises:
+        ValueError: for unknown and missing entries; the message lists the known ones.
+    """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = [where + key for key in values if key not in fields]
     missing = [
-        where + name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING
+        where + name
+        for name, field in fields.items()
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING
     ]
     if unknown:
         raise ValueError(f"unknown recipe keys: {', '.join(unknown)}; known: {', '.join(fields)}")

@@ -1,0 +1,249 @@
+"""Runs a recipe with a `data` section: from annotated photos to a checkpoint."""
+
+import dataclasses
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate import PartialState
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from transformers import TrainingArguments
+from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
+
+from ..cli.writing import whole_folder
+from ..data.mixture import DatasetMixture
+from ..data.referring_dataset import ReferringDataset
+from ..modeling_evf_sam import EvfSamModel
+from ..processing_evf_sam import EvfSamProcessor
+from .checkpoints import STAGING, naming, newest_checkpoint
+from .collate import ReferringCollator
+from .draws import Draws, training_datasets, validation_dataset
+from .embedding_cache import CachedProcessor, EmbeddingCache
+from .finetune_recipe import FinetuneRecipe
+from .freezing import freeze_all_but
+from .lora import add_lora, merge_lora
+from .referring_trainer import ReferringTrainer
+from .starting_model import starting_model
+
+logger = logging.getLogger(__name__)
+
+DEEPSPEED = files(__package__) / "deepspeed"
+RECIPE_FILE = "recipe.yaml"
+FREE_KEYS = {  # a run may go on with other values of these: they do not touch what is learned
+    *("per_device_batch_size", "activation_checkpointing", "embedding_cache", "workers"),
+    *("eval_every", "eval_batch_size", "save_every", "keep_checkpoints", "log_every"),
+}
+
+
+def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) -> Path:
+    """Train a model on annotated photos, alone or as one of the processes that a launcher started.
+
+    Args:
+        recipe: what to train on what.
+        output: folder for checkpoints and logs and, at the end, `output/model`.
+        resume: go on from the newest whole checkpoint in `output`; from the start where there is none.
+
+    Returns:
+        The folder of the trained model.
+
+    Raises:
+        ValueError, OSError: a dataset, file or value is wrong, or `output` holds another run.
+    """
+    micro_batches = recipe.micro_batches(int(os.environ.get("WORLD_SIZE", "1")))
+    checkpoint = _checkpoint_of(recipe, output, resume)
+    datasets, validation = training_datasets(recipe.data), validation_dataset(recipe.data)
+    mixture = DatasetMixture(
+        datasets,
+        rates=[entry.rate for entry in recipe.data.datasets],
+        size=recipe.steps * recipe.batch_size,
+        sentences_per_photo=recipe.data.sentences_per_photo,
+        seed=recipe.seed,
+    )
+    arguments = training_arguments(
+        recipe, output, micro_batches, evaluate=validation is not None, resumed=checkpoint is not None
+    )
+    with _whole_weights(arguments):
+        model, processor = starting_model(recipe)
+        freeze_all_but(model, recipe.trained_parts)
+        photos = [*datasets, *filter(None, [validation])]
+        views, image_encoder = _with_cache(recipe, arguments, model, processor, photos)
+        if recipe.lora is not None:
+            add_lora(model, recipe.lora)
+    if recipe.activation_checkpointing:
+        new = hasattr(model, "activation_checkpointing_enable")  # since transformers 5.23
+        getattr(model, "activation_checkpointing_enable" if new else "gradient_checkpointing_enable")()
+    _start_folder(recipe, arguments)
+
+    skip = recipe.data.bad_samples == "skip"
+    trainer = ReferringTrainer(
+        model=model,
+        args=arguments,
+        processing_class=processor,
+        data_collator=ReferringCollator(views),
+        train_dataset=Draws(mixture, processor, skip=skip),
+        eval_dataset=validation,
+        skip_faults=skip,
+        image_encoder=image_encoder,
+    )
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if validation is not None and recipe.steps % recipe.eval_every:
+        trainer.evaluate()
+    trainer.report_faults()
+    _save_model(trainer, recipe, output)
+    return output / "model"
+
+
+def training_arguments(
+    recipe: FinetuneRecipe, output: Path, micro_batches: int, *, evaluate: bool, resumed: bool
+) -> TrainingArguments:
+    """The Trainer's settings for a recipe."""
+    cuda = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(output),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.per_device_batch_size,
+        per_device_eval_batch_size=recipe.eval_batch_size,
+        gradient_accumulation_steps=micro_batches,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=recipe.warmup_steps,
+        adam_beta1=recipe.betas[0],
+        adam_beta2=recipe.betas[1],
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        bf16=_use_bfloat16(recipe),
+        deepspeed=_deepspeed_file(recipe.deepspeed),
+        ddp_find_unused_parameters=False,  # what no gradient reaches is frozen
+        eval_strategy="steps" if evaluate else "no",
+        eval_steps=recipe.eval_every,
+        eval_on_start=evaluate and not resumed,
+        save_strategy="steps",
+        save_steps=recipe.save_every,
+        save_total_limit=recipe.keep_checkpoints,
+        logging_steps=recipe.log_every,
+        report_to="none",
+        seed=recipe.seed,
+        dataloader_num_workers=recipe.workers,
+        dataloader_pin_memory=cuda,
+        remove_unused_columns=False,
+        use_cpu=not cuda,
+    )
+
+
+def _use_bfloat16(recipe: FinetuneRecipe) -> bool:
+    if recipe.precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return recipe.precision == "bfloat16"
+
+
+def _deepspeed_file(name: str | None) -> str | None:
+    if name is None:
+        return None
+    shipped = Path(str(DEEPSPEED / f"{name}.json"))
+    path = shipped if shipped.is_file() else Path(name)
+    if not path.is_file():
+        raise ValueError(f"deepspeed '{name}' is no file: give zero2, zero3, or a DeepSpeed configuration")
+    return str(path)
+
+
+def _checkpoint_of(recipe: FinetuneRecipe, output: Path, resume: bool) -> Path | None:
+    """Where to go on; refuses to mix two runs in one folder."""
+    used = (output / RECIPE_FILE).exists()
+    if used and not resume:
+        raise ValueError(f"'{output}' holds a run: go on with --resume, or choose another --output")
+    if not used:
+        return None
+    before = yaml.safe_load((output / RECIPE_FILE).read_text())
+    now = dataclasses.asdict(recipe)
+    changed = [key for key in now if key not in FREE_KEYS and now[key] != before.get(key)]
+    if changed:
+        raise ValueError(f"'{output}' holds a run with another {', '.join(changed)}: choose another --output")
+    return newest_checkpoint(output)
+
+
+@contextmanager
+def _whole_weights(arguments: TrainingArguments) -> Iterator[None]:
+    """Keep transformers from cutting weights up for ZeRO-3 while they are loaded: DeepSpeed does it afterwards."""
+    unset_hf_deepspeed_config()
+    yield
+    if arguments.deepspeed:
+        set_hf_deepspeed_config(arguments.hf_deepspeed_config)
+
+
+def _start_folder(recipe: FinetuneRecipe, arguments: TrainingArguments) -> None:
+    """Clean up after a run that was stopped, and note the recipe."""
+    output = Path(arguments.output_dir)
+    with arguments.main_process_first():
+        if arguments.process_index == 0:
+            output.mkdir(parents=True, exist_ok=True)
+            if (output / STAGING).exists():
+                logger.warning("a checkpoint in '%s' was not finished: removed", output)
+                shutil.rmtree(output / STAGING)
+            partial = output / f".{RECIPE_FILE}"
+            partial.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
+            partial.replace(output / RECIPE_FILE)
+
+
+def _with_cache(
+    recipe: FinetuneRecipe,
+    arguments: TrainingArguments,
+    model: EvfSamModel,
+    processor: EvfSamProcessor,
+    datasets: list[ReferringDataset],
+) -> tuple[Any, Path | None]:
+    """Where there is a cache: fill it, take the image encoder out of the model, and let the processor read the cache.
+
+    Returns:
+        The processor to prepare batches with, and the file of the image encoder.
+    """
+    if recipe.embedding_cache is None:
+        return processor, None
+    dtype = getattr(torch, recipe.embedding_dtype)
+    cache = EmbeddingCache(recipe.embedding_cache, model, processor.image_processor, dtype)
+    photos = track(
+        _photos(datasets, arguments, skip=recipe.data.bad_samples == "skip"),
+        "encoding photos",
+        total=sum(len(range(arguments.process_index, len(each), arguments.world_size)) for each in datasets),
+        console=Console(stderr=True),
+        disable=arguments.process_index > 0,
+    )
+    model.sam.to(arguments.device)
+    with torch.autocast(arguments.device.type, torch.bfloat16, enabled=arguments.bf16):
+        cache.fill(photos, model, processor.image_processor)
+    PartialState().wait_for_everyone()
+    with arguments.main_process_first():
+        image_encoder = cache.set_encoder_aside(model)
+    return CachedProcessor(processor, cache), image_encoder
+
+
+def _photos(datasets: list[ReferringDataset], arguments: TrainingArguments, *, skip: bool) -> Iterator[Image.Image]:
+    """This process' share of all photos; those that cannot be read are left to the draws to count, if so wished."""
+    for dataset in datasets:
+        for index in range(arguments.process_index, len(dataset), arguments.world_size):
+            try:
+                photo, _ = dataset.read(index)
+            except (ValueError, OSError):
+                if not skip:
+                    raise
+                continue
+            yield photo
+
+
+def _save_model(trainer: ReferringTrainer, recipe: FinetuneRecipe, output: Path) -> None:
+    """Write the trained model as a checkpoint of its own, with its processor and beside it the log."""
+    if recipe.lora is not None:
+        merge_lora(trainer.model, output / "adapter")
+    with naming(output / "model"), whole_folder(output / "model") as folder:
+        trainer.save_model(str(folder))
+        (folder / "training_args.bin").unlink(missing_ok=True)
+    if trainer.is_world_process_zero():
+        trainer.state.save_to_json(str(output / "trainer_state.json"))

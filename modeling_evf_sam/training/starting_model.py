@@ -1,0 +1,65 @@
+"""The model that a run starts from: a checkpoint, or fresh weights with published ones put into them."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, set_seed
+
+from .. import DEFAULT_CHECKPOINT
+from ..checkpoint_files import PICKLES, read_tensors
+from ..configuration_evf_sam import EvfSamConfig
+from ..modeling_evf_sam import EvfSamModel
+from ..original_checkpoints import convert_state_dict, refuse_misfits
+from ..presets import PRESETS
+from ..processing_evf_sam import EvfSamProcessor
+from .finetune_recipe import FinetuneRecipe
+
+
+def starting_model(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:
+    """Build or load the model of a recipe in float32, with its processor.
+
+    Raises:
+        ValueError, OSError: a file is missing or does not fit, or a key that the start needs or cannot have.
+    """
+    set_seed(recipe.seed)
+    fresh = not isinstance(recipe.model, str) or recipe.model in PRESETS
+    model, processor = _fresh(recipe) if fresh else _loaded(recipe)
+    if recipe.semantic_prompts is not None:
+        model.config.semantic_prompts = processor.semantic_prompts = recipe.semantic_prompts
+    return model, processor
+
+
+def _fresh(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:
+    if recipe.tokenizer is None:
+        raise ValueError("a model with fresh weights needs a tokenizer: set tokenizer to the folder of one")
+    config = EvfSamConfig(**(PRESETS[recipe.model] if isinstance(recipe.model, str) else recipe.model))
+    model = EvfSamModel(config)
+    for part, prefix, file in (("sam", "sam.", recipe.sam), ("beit3", "multimodal_encoder.", recipe.beit3)):
+        if file is not None:
+            _put(model, prefix, Path(file), part)
+    processor = EvfSamProcessor.from_config(config, AutoTokenizer.from_pretrained(recipe.tokenizer))
+    tokens, rows = len(processor.tokenizer), config.get_text_config().vocab_size
+    if tokens > rows:
+        raise ValueError(f"tokenizer '{recipe.tokenizer}' has {tokens} tokens, the model {rows}: give the model's own")
+    return model, processor
+
+
+def _put(model: EvfSamModel, prefix: str, file: Path, part: str) -> None:
+    """Copy one published part into a fresh model."""
+    try:
+        tensors = read_tensors(file, allow_pickle=file.suffix in PICKLES)
+        converted = convert_state_dict(tensors, image_size=model.config.view_size)
+        own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(prefix)}
+        refuse_misfits(converted, own)
+    except ValueError as error:
+        raise ValueError(f"{part} '{file}' does not fit the model ({error}): give the file of its size") from error
+    model.load_state_dict(converted, strict=False)
+
+
+def _loaded(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:
+    given = [name for name in ("tokenizer", "sam", "beit3") if getattr(recipe, name) is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} belong to a preset with fresh weights: '{recipe.model}' has its own")
+    source = DEFAULT_CHECKPOINT if recipe.model == "rendered_scenes" else recipe.model
+    model = EvfSamModel.from_pretrained(source, dtype=torch.float32)
+    return model, EvfSamProcessor.from_pretrained(source)
