@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -qq --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow style clean
+.PHONY: demo test test-slow docs style clean
 
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/evf-sam segment $(PHOTO) $(SENTENCES) --output $(OUTPUT)
@@ -24,6 +24,10 @@ test: $(VENV)/test.stamp
 test-slow: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -m slow
 
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --site-dir build/site
+	@echo "The pages: $(abspath build/site)/index.html"
+
 style: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -37,4 +41,8 @@ $(VENV)/demo.stamp: $(SETTINGS)
 
 $(VENV)/test.stamp: $(SETTINGS)
 	$(INSTALL) '.[dev]'
+	touch $@
+
+$(VENV)/docs.stamp: $(SETTINGS)
+	$(INSTALL) '.[docs]'
 	touch $@

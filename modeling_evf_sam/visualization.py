@@ -1,17 +1,18 @@
-"""Pictures of results: coloured masks over the photo, with a legend below."""
+"""Pictures of results: coloured masks over the photo, attention maps, and models side by side."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 # Okabe and Ito's palette without black, "Color Universal Design" (2008): told apart with any colour vision.
 COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 TINT = 0.5
 MIN_WIDTH, MAX_ENLARGED_HEIGHT = 512, 2048  # pixels of the picture above the legend
 MAX_LEGEND_LINES = 3  # of one sentence
+GAP = 8  # pixels between the pictures of a table
 
 
 def overlay(
@@ -41,7 +42,7 @@ def overlay(
     if scores is not None and len(scores) != len(sentences):
         raise ValueError(f"{len(scores)} scores for {len(sentences)} sentences; give one of each")
     colours = list(islice(cycle(COLOURS), len(sentences)))
-    picture = _draw_masks(photo.convert("RGB"), masks, colours)
+    picture = draw_masks(photo.convert("RGB"), masks, colours)
     legend = _draw_legend(max(picture.width, MIN_WIDTH), sentences, scores, colours)
     canvas = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
     canvas.paste(picture, ((legend.width - picture.width) // 2, 0))
@@ -49,7 +50,86 @@ def overlay(
     return canvas
 
 
-def _draw_masks(photo: Image.Image, masks: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+def comparison(photo: Image.Image, sentences: Sequence[str], masks: Mapping[str, np.ndarray]) -> Image.Image:
+    """Draws what several models find for the same sentences (paper, Figs. 6 and 7).
+
+    Args:
+        photo: a photo of any mode and size (H, W).
+        sentences: P sentences, one row each.
+        masks: for each model, one column with its name above: (P, H, W) bool, at the photo's size.
+
+    Returns:
+        An RGB picture.
+    """
+    photo = photo.convert("RGB")
+    rows = [
+        [draw_masks(photo, own[row : row + 1], COLOURS[:1]) for own in masks.values()] for row in range(len(sentences))
+    ]
+    return _table(list(masks), sentences, rows)
+
+
+def attention_figure(
+    photo: Image.Image, sentences: Sequence[str], attention: np.ndarray, masks: np.ndarray
+) -> Image.Image:
+    """Draws where the encoder looks beside what it led to (paper, Fig. 5).
+
+    Args:
+        photo: a photo of any mode and size (H, W).
+        sentences: P sentences, one row each.
+        attention: (P, g, g), as `attention_maps.attention_maps` returns for one photo.
+        masks: (P, H, W) bool, at the photo's size.
+
+    Returns:
+        An RGB picture.
+    """
+    photo = photo.convert("RGB")
+    rows = [
+        [attention_overlay(photo, own), draw_masks(photo, mask[None], COLOURS[:1])]
+        for own, mask in zip(attention, masks, strict=True)
+    ]
+    return _table(["attention", "mask"], sentences, rows)
+
+
+def attention_overlay(photo: Image.Image, attention: np.ndarray) -> Image.Image:
+    """Colours a photo by attention, from blue (the least) over yellow to red (the most).
+
+    Args:
+        photo: a photo of any mode and size.
+        attention: (g, g) weights of the patches of the photo, which was stretched to a square.
+
+    Returns:
+        An RGB picture, at least 512 pixels wide.
+    """
+    size = _picture_size(*photo.size)
+    strength = np.interp(attention, (attention.min(), attention.max()), (0, 255)).astype(np.uint8)
+    heat = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC)
+    colours = ImageOps.colorize(heat, black="navy", mid="yellow", white="red")
+    return Image.blend(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS), colours, TINT)
+
+
+def _table(titles: Sequence[str], captions: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Pictures of one size in rows, each below its caption, in columns with titles."""
+    width, height = rows[0][0].size
+    font = ImageFont.load_default(max(16, width // 28))
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    line = sum(font.getmetrics()) + GAP
+    step = width + GAP
+    canvas = Image.new("RGB", (len(titles) * step + GAP, line + len(rows) * (line + height + GAP)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for column, title in enumerate(titles):
+        text = _wrap(title, font, width, limit=1)[0]
+        draw.text((GAP + column * step + width / 2, GAP / 2), text, fill="black", font=font, anchor="ma")
+    for row, (caption, pictures) in enumerate(zip(captions, rows, strict=True)):
+        top = line + row * (line + height + GAP)
+        text = _wrap(caption, font, canvas.width - 2 * GAP, limit=1)[0]
+        draw.text((GAP, top + GAP / 2), text, fill="black", font=font)
+        for column, picture in enumerate(pictures):
+            canvas.paste(picture, (GAP + column * step, top + line))
+    return canvas
+
+
+def draw_masks(photo: Image.Image, masks: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """Draws masks (P, H, W) over an RGB photo, each in its colour with an outline; a small photo is enlarged."""
     size = _picture_size(*photo.size)
     picture = photo.resize(size, Image.Resampling.LANCZOS)
     line = max(1, round(min(size) / 180))
@@ -104,12 +184,12 @@ def _draw_legend(
     return legend
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, limit: int = MAX_LEGEND_LINES) -> list[str]:
     """Breaks text into lines of at most `width` pixels; what the last allowed line cannot hold becomes an ellipsis."""
     lines: list[str] = []
     rest = " ".join(text.split())
     while (line := rest[: _fitting(rest, font, width)]) != rest:
-        if len(lines) == MAX_LEGEND_LINES - 1:
+        if len(lines) == limit - 1:
             line = rest[: _fitting(rest, font, width - font.getlength("…"))]
             return [*lines, line + "…"]
         line = line.rsplit(" ", 1)[0]

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_evf_sam.visualization import COLOURS, MAX_LEGEND_LINES, overlay
+from modeling_evf_sam.visualization import (
+    COLOURS,
+    MAX_LEGEND_LINES,
+    attention_figure,
+    attention_overlay,
+    comparison,
+    overlay,
+)
 
 
 def _photo(width=600, height=400, mode="RGB"):
@@ -72,3 +79,35 @@ def test_photos_of_any_mode(mode):
 def test_checks(masks, sentences, scores, expected):
     with expected:
         overlay(_photo(), masks, sentences, scores)
+
+
+def test_attention_is_red_where_it_is_strong_and_blue_where_it_is_weak():
+    attention = np.zeros((4, 4))
+    attention[0, 3] = 2.0
+    picture = np.asarray(attention_overlay(_photo(), attention)).astype(int)
+    strong, weak = picture[20, 580], picture[380, 20]
+    assert strong[0] > 100 and strong[2] < 20
+    assert weak[2] > 50 and weak[0] < 20
+
+
+def test_attention_that_is_the_same_everywhere():
+    assert attention_overlay(_photo(), np.full((4, 4), 0.25)).size == (600, 400)
+
+
+def test_a_comparison_has_a_column_for_each_model_and_a_row_for_each_sentence():
+    masks = _masks(2)
+    picture = comparison(_photo(), ["left", "right " * 100], {"one": masks, "two": masks[::-1]})
+    assert picture.width == 2 * 600 + 3 * 8
+    cells = np.asarray(picture)[:, 8:1216]
+    coloured = (np.abs(cells.astype(int) - np.array(COLOURS[0]) // 2) <= 2).all(-1)  # half over black
+    rows = coloured[:, :600].any(1), coloured[:, 608:].any(1)
+    assert all(row.sum() == 2 * 400 for row in rows)
+    first, second = np.flatnonzero(rows[0])[[100, 600]]
+    assert coloured[first, 70] and not coloured[first, 608 + 70]  # the other model has the masks the other way round
+    assert coloured[second, 608 + 70] and not coloured[second, 70]
+
+
+def test_an_attention_figure_shows_map_and_mask():
+    picture = attention_figure(_photo(), ["left", "right"], np.random.default_rng(0).random((2, 4, 4)), _masks(2))
+    assert picture.width == 2 * 600 + 3 * 8
+    assert picture.height > 2 * 400

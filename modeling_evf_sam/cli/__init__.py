@@ -6,7 +6,19 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from modeling_evf_sam.cli import card, check_data, evaluate, segment, train
+from modeling_evf_sam.cli import (
+    ablate,
+    annotate_boxes,
+    bench,
+    card,
+    check_data,
+    compare,
+    demo,
+    evaluate,
+    segment,
+    segment_dataset,
+    train,
+)
 
 app = typer.Typer(
     help="EVF-SAM: a sentence in, a mask out.",
@@ -15,10 +27,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.run)
+app.command("demo")(demo.run)
+app.command("segment-dataset")(segment_dataset.run)
+app.command("compare")(compare.run)
 app.command("train")(train.run)
+app.command("ablate")(ablate.run)
 app.command("evaluate")(evaluate.run)
 app.command("check-data")(check_data.run)
+app.command("annotate-boxes")(annotate_boxes.run)
 app.command("card")(card.run)
+app.command("bench")(bench.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,5 @@
 """`evf-sam segment`: a photo and sentences -> mask files, an overlay picture and a JSON record."""
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.cli.options import DeviceOption, JsonOption, ModelOption
+from modeling_evf_sam.cli.options import DeviceOption, DtypeOption, JsonOption, ModelOption
 from modeling_evf_sam.cli.writing import whole_folder, write_json
 
 if TYPE_CHECKING:
@@ -35,8 +34,12 @@ def run(
     box: Annotated[
         str | None, typer.Option(metavar="x0,y0,x1,y1", help="A box in photo pixels around every object.")
     ] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Draw where the encoder looks, too: attention.png.", show_default=False)
+    ] = False,
     json_path: JsonOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
 ) -> None:
     """Segments what sentences name in a photo.
 
@@ -46,22 +49,25 @@ def run(
 
     from modeling_evf_sam.cli.loading import load_model
     from modeling_evf_sam.photos import open_photo
+    from modeling_evf_sam.results import result_record, write_pictures
 
     prompts = _spatial_prompts(point or [], box, len(sentences))
     image = open_photo(photo)
     output = output or Path(f"{photo.stem}_masks")
     with whole_folder(output) as folder, Console(stderr=True).status("segmenting"):
-        result = _predict(*load_model(model, device), image, sentences, semantic=semantic, **prompts)
-        masks = _write_pictures(folder, image, sentences, result)
-        record: dict[str, Any] = {"photo": str(photo), "width": image.width, "height": image.height, "model": model}
-        record["masks"] = [{**mask, "semantic": semantic} for mask in masks]
+        result = predict(
+            *load_model(model, device, dtype), image, sentences, attention=attention, semantic=semantic, **prompts
+        )
+        masks = write_pictures(folder, image, sentences, result)
+        record = result_record(image, name=str(photo), model=model, semantic=semantic, masks=masks)
         write_json(record, str(folder / "result.json"))
         if json_path is not None:
             write_json(record, json_path)
     messages = sys.stderr if json_path == "-" else sys.stdout
     for entry in masks:
         print(f"{output / entry['file']}: score {entry['score']:.2f}, {entry['area']} pixels", file=messages)
-    print(f"{output / 'overlay.png'}, {output / 'result.json'}", file=messages)
+    written = ["overlay.png", *(["attention.png"] if attention else []), "result.json"]
+    print(", ".join(str(output / name) for name in written), file=messages)
 
 
 def _spatial_prompts(points: list[str], box: str | None, count: int) -> dict[str, Any]:
@@ -84,48 +90,27 @@ def _numbers(option: str, text: str, count: int) -> list[float]:
     return numbers
 
 
-def _predict(
-    model: "EvfSamModel", processor: "EvfSamProcessor", image: "Image", sentences: list[str], **options: Any
+def predict(
+    model: "EvfSamModel",
+    processor: "EvfSamProcessor",
+    image: "Image",
+    sentences: list[str],
+    *,
+    attention: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Runs all sentences in one forward: masks (P, H, W) bool, scores (P,) and boxes (P, 4) as numpy arrays."""
+    """Runs all sentences in one forward: masks (P, H, W) bool, scores (P,) and boxes (P, 4) as numpy arrays.
+
+    Where `attention` is asked for, also the maps (P, g, g).
+    """
     import torch
+
+    from modeling_evf_sam.attention_maps import attention_maps
 
     inputs = processor(images=[image], text=[sentences], return_tensors="pt", **options).to(model.device)
     with torch.no_grad():
         outputs = model(**inputs)
     (result,) = processor.post_process_referring_segmentation(outputs, inputs)
+    if attention:
+        result["attention"] = attention_maps(model, inputs)[0]
     return {name: values.cpu().numpy() for name, values in result.items()}
-
-
-def _write_pictures(
-    folder: Path, image: "Image", sentences: list[str], result: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Writes the mask files and the overlay; returns what the JSON record says about each mask."""
-    import numpy as np
-    from PIL import Image
-    from pycocotools import mask as coco_mask
-
-    from modeling_evf_sam.visualization import overlay
-
-    entries = []
-    for number, (sentence, mask) in enumerate(zip(sentences, result["masks"], strict=True), start=1):
-        file = f"{number:02d}_{_slug(sentence)}.png"
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / file)
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-        entries.append(
-            {
-                "sentence": sentence,
-                "score": float(result["scores"][number - 1]),
-                "box": result["boxes"][number - 1].tolist(),
-                "area": int(mask.sum()),
-                "rle": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                "file": file,
-            }
-        )
-    overlay(image, result["masks"], sentences, result["scores"]).save(folder / "overlay.png")
-    return entries
-
-
-def _slug(sentence: str) -> str:
-    """A short name for files: ASCII letters, digits and underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", sentence.lower())[:40].strip("_") or "mask"

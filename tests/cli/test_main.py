@@ -3,16 +3,16 @@ import sys
 
 import pytest
 
-from modeling_evf_sam.cli import main
+from modeling_evf_sam.cli import app, main
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], *([verb, "--help"] for verb in ("segment", "train", "evaluate", "check-data", "card"))],
+    [["--help"], *([command.name, "--help"] for command in app.registered_commands)],
 )
 def test_help_needs_neither_torch_nor_transformers(arguments):
     program = (
-        "import sys; sys.argv[0] = 'evf-sam'; from modeling_evf_sam.cli import main; "
+        "import sys; sys.argv[0] = 'evf-sam'; from modeling_evf_sam.cli import app, main; "
         f"status = main({arguments}); print(sorted({{'torch', 'transformers', 'numpy'}} & set(sys.modules)), status)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

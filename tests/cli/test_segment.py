@@ -63,7 +63,9 @@ def test_writes_masks_overlay_and_json_that_agree(segment, workplace, tiny_check
 def test_encodes_the_photo_once(segment, monkeypatch):
     sizes, encode = [], EvfSamModel.get_image_embeddings
     monkeypatch.setattr(
-        EvfSamModel, "get_image_embeddings", lambda self, pixels: sizes.append(len(pixels)) or encode(self, pixels)
+        EvfSamModel,
+        "get_image_embeddings",
+        lambda self, pixels, *chunk: sizes.append(len(pixels)) or encode(self, pixels, *chunk),
     )
     assert segment("photo.png", "a circle", "a square", "a star") == 0
     assert sizes == [1]
@@ -178,3 +180,10 @@ def test_a_damaged_checkpoint_is_named(tiny_checkpoint, workplace, damage, messa
     assert err.count("\n") == 1
     assert message in err
     assert not (workplace / "photo_masks").exists()
+
+
+def test_attention_is_drawn_when_asked_for(segment, workplace, capsys):
+    assert segment("photo.png", *SENTENCES, "--attention") == 0
+    assert "photo_masks/attention.png" in capsys.readouterr().out
+    picture = Image.open(workplace / "photo_masks" / "attention.png")
+    assert picture.width > 2 * 512  # map and mask, enlarged

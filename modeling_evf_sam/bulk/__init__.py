@@ -1,0 +1,1 @@
+"""Photos by the million: `evf-sam segment-dataset`, on Ray Data."""

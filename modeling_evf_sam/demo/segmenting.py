@@ -1,0 +1,201 @@
+"""What the page does, without the page: read a request, segment, keep photos encoded, pack the results."""
+
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.attention_maps import attention_maps
+from modeling_evf_sam.cli.writing import write_json
+from modeling_evf_sam.demo.marks import Marks, view_size
+from modeling_evf_sam.photos import open_photo
+from modeling_evf_sam.predictor_evf_sam import EvfSamPredictor
+from modeling_evf_sam.results import result_record, write_pictures
+from modeling_evf_sam.visualization import COLOURS, attention_figure, draw_masks
+
+MAX_UPLOAD = 20_000_000  # bytes
+MAX_PIXELS = 25_000_000  # of a photo
+MAX_SENTENCES, MAX_CHARACTERS = 8, 300
+CACHE_BYTES = 256_000_000  # of encoded photos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found in a photo, at the size at which the page shows it.
+
+    Attributes:
+        view: the photo.
+        sentences: P sentences.
+        semantic: whether every pixel of a category was asked for.
+        masks: (P, h, w) bool, at the view's size.
+        scores: (P,) the model's own estimates.
+    """
+
+    view: Image.Image
+    sentences: list[str]
+    semantic: bool
+    masks: np.ndarray
+    scores: np.ndarray
+
+    def picture(self) -> Image.Image:
+        """The masks over the photo, in the colours of the legend."""
+        return draw_masks(self.view, self.masks, [entry.colour for entry in self.legend()])
+
+    def legend(self) -> list["LegendEntry"]:
+        """What each colour means."""
+        columns = (self.sentences, self.scores.tolist(), self.masks.mean(axis=(1, 2)).tolist(), cycle(COLOURS))
+        return [LegendEntry(*entry) for entry in zip(*columns, strict=False)]
+
+
+def read_photo(path: str | Path) -> Image.Image:
+    """An uploaded photo, upright and RGB.
+
+    Raises:
+        ValueError: it is no image, damaged, or larger than `MAX_PIXELS`. The message has the file's name, and no path.
+    """
+    path = Path(path)
+    try:
+        photo = open_photo(path)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), path.name)) from error
+    if photo.width * photo.height > MAX_PIXELS:
+        millions = MAX_PIXELS // 1_000_000
+        raise ValueError(
+            f"photo '{path.name}' has {photo.width} x {photo.height} pixels: make it smaller, up to {millions} million"
+        )
+    return photo
+
+
+def read_sentences(text: str) -> list[str]:
+    """The sentences of a text, one on each line that is not empty.
+
+    Raises:
+        ValueError: none, too many, or too long a one.
+    """
+    sentences = [line.strip() for line in text.splitlines() if line.strip()]
+    if not sentences:
+        raise ValueError("There is no sentence: type what to find, one sentence on each line.")
+    if len(sentences) > MAX_SENTENCES:
+        raise ValueError(f"There are {len(sentences)} sentences: give {MAX_SENTENCES} at the most, one on each line.")
+    for number, sentence in enumerate(sentences, start=1):
+        if len(sentence) > MAX_CHARACTERS:
+            raise ValueError(f"Sentence {number} has {len(sentence)} characters: shorten it to {MAX_CHARACTERS}.")
+    return sentences
+
+
+class LegendEntry(NamedTuple):
+    """One line of a legend; `share` is the part of the photo that the mask covers."""
+
+    sentence: str
+    score: float
+    share: float
+    colour: tuple[int, int, int]
+
+
+class Segmenter:
+    """A model and its processor for several visitors: one computation at a time, and recent photos stay encoded.
+
+    Args:
+        model: in evaluation mode, on its device.
+        processor: its processor.
+        source: where the checkpoint came from.
+    """
+
+    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor, source: str):
+        self.model, self.processor, self.source = model, processor, source
+        self.predictor = EvfSamPredictor(model, processor, cache_bytes=CACHE_BYTES)
+        self._lock = threading.Lock()
+
+    @property
+    def knows_categories(self) -> bool:
+        """Whether the checkpoint can be asked for every pixel of a category."""
+        return self.processor.semantic_prompts
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether `attention_maps` can say where the model looks for a sentence."""
+        config = self.model.config
+        return (config.multimodal_config.model_type, config.fusion) == ("beit3", "early")
+
+    def segment(
+        self, photo: Image.Image, sentences: list[str], *, semantic: bool = False, marks: Marks | None = None
+    ) -> dict[str, np.ndarray]:
+        """Finds what sentences name; the photo is encoded unless it was lately.
+
+        Args:
+            photo: an RGB photo of size (H, W).
+            sentences: P sentences.
+            semantic: whether every pixel of a category is asked for.
+            marks: points and a box for all sentences.
+
+        Returns:
+            masks (P, H, W) bool, scores (P,) and boxes (P, 4).
+
+        Raises:
+            ValueError: sentences or marks that the processor refuses.
+        """
+        prompts = (marks or Marks()).prompts(len(sentences))
+        with self._lock, _sentences_counted_from_one():
+            encoded = self.predictor.encode(photo)
+            result = self.predictor.predict(sentences, photo=encoded, semantic=semantic, **prompts)
+        return {name: values.cpu().numpy() for name, values in result.items()}
+
+    def attention_picture(self, photo: Image.Image, found: Found) -> Image.Image:
+        """Where the encoder looked in a photo for each sentence, beside the masks."""
+        inputs = self.processor(images=[photo], text=[found.sentences], semantic=found.semantic)
+        with self._lock:  # the maps switch the model's attention for a moment
+            attention = attention_maps(self.model, inputs.to(self.model.device))[0].cpu().numpy()
+        return attention_figure(found.view, found.sentences, attention, found.masks)
+
+
+@contextmanager
+def _sentences_counted_from_one() -> Iterator[None]:
+    """Makes "photo 0, sentence 1" of the processor's messages "Sentence 2"."""
+    try:
+        yield
+    except ValueError as error:
+        message = re.sub(r"photo 0, sentence (\d+)", lambda found: f"Sentence {int(found[1]) + 1}", str(error))
+        raise ValueError(message) from error
+
+
+def summarize(
+    photo: Image.Image, sentences: list[str], result: dict[str, np.ndarray], *, semantic: bool = False
+) -> Found:
+    """Reduces or enlarges a result to the size at which the page shows it."""
+    view = photo.resize(view_size(photo), Image.Resampling.LANCZOS)
+    masks = [Image.fromarray(mask).resize(view.size) for mask in result["masks"]]
+    return Found(
+        view=view,
+        sentences=sentences,
+        semantic=semantic,
+        masks=np.stack([np.asarray(mask) for mask in masks]),
+        scores=result["scores"],
+    )
+
+
+def pack(path: Path, photo: Image.Image, sentences: list[str], result: dict[str, np.ndarray], **record: Any) -> Path:
+    """Writes a zip file with what `evf-sam segment` writes: mask files, overlay.png and result.json.
+
+    Args:
+        path: the file to write.
+        photo: an RGB photo of size (H, W).
+        sentences: P sentences.
+        result: what `Segmenter.segment` returned.
+        **record: name, model and semantic for `result_record`.
+    """
+    with TemporaryDirectory() as folder, zipfile.ZipFile(path, "w") as archive:
+        masks = write_pictures(Path(folder), photo, sentences, result)
+        write_json(result_record(photo, masks=masks, **record), f"{folder}/result.json")
+        for file in sorted(Path(folder).iterdir()):
+            archive.write(file, file.name)
+    return path

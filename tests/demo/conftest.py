@@ -1,0 +1,65 @@
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from modeling_evf_sam import DEFAULT_CHECKPOINT
+
+PATIENCE = 120_000  # ms
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    playwright = pytest.importorskip("playwright.sync_api", reason="tests of the page need playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("tests of the page need chromium")
+    with playwright.sync_playwright() as session:
+        browser = session.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    """The embedded checkpoint, which knows the shapes of the page's scenes."""
+    pytest.importorskip("gradio", reason="the page needs the extra 'demo'")
+    from modeling_evf_sam.cli.loading import load_model
+    from modeling_evf_sam.demo.segmenting import Segmenter
+
+    return Segmenter(*load_model(DEFAULT_CHECKPOINT, "cpu"), DEFAULT_CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def address(segmenter) -> Iterator[str]:
+    """Where the page is served."""
+    from modeling_evf_sam.demo.page import build_page, open_page
+
+    page = build_page(segmenter)
+    yield open_page(page, host="127.0.0.1")
+    page.close()
+
+
+@pytest.fixture
+def visit(browser, address) -> Iterator:
+    """A function that opens the page as one more visitor; nothing may be asked of other machines."""
+    contexts, asked = [], []
+
+    def open_page(width: int = 1280, height: int = 800):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(PATIENCE)
+        context.on("request", lambda request: asked.append(request.url))
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector("#photo img")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []

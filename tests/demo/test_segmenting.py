@@ -1,0 +1,136 @@
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.demo import segmenting
+from modeling_evf_sam.demo.marks import Marks
+from modeling_evf_sam.demo.segmenting import Segmenter, pack, read_photo, read_sentences, summarize
+from modeling_evf_sam.visualization import COLOURS
+
+SENTENCES = ["the red circle", "a star"]
+NAMES = {"points": "points", "labels": "point_labels", "boxes": "boxes"}
+
+
+@pytest.fixture
+def segmenter(tiny_checkpoint):
+    model = EvfSamModel.from_pretrained(tiny_checkpoint).eval()
+    return Segmenter(model, EvfSamProcessor.from_pretrained(tiny_checkpoint), str(tiny_checkpoint))
+
+
+@pytest.fixture
+def encoded(segmenter, monkeypatch):
+    """The photos that were encoded, as a list that grows."""
+    photos, encode = [], segmenter.model.get_image_embeddings
+    monkeypatch.setattr(
+        segmenter.model, "get_image_embeddings", lambda pixels: photos.append(pixels) or encode(pixels)
+    )
+    return photos
+
+
+def _noise(seed=0, size=(60, 40)):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), np.uint8))
+
+
+def test_gives_what_the_model_gives(segmenter):
+    marks = Marks().click((3, 4), "on").click((9, 9), "box").click((50, 30), "box")
+    found = segmenter.segment(_noise(), SENTENCES, semantic=True, marks=marks)
+    prompts = {f"input_{name}": [marks.prompts(2)[key]] for name, key in NAMES.items()}
+    inputs = segmenter.processor(images=[_noise()], text=[SENTENCES], semantic=True, **prompts)
+    with torch.no_grad():
+        outputs = segmenter.model(**inputs)
+    (expected,) = segmenter.processor.post_process_referring_segmentation(outputs, inputs)
+    assert np.array_equal(found["masks"], expected["masks"])
+    assert np.allclose(found["scores"], expected["scores"])
+    assert np.array_equal(found["boxes"], expected["boxes"])
+
+
+def test_a_photo_is_encoded_once_while_sentences_change(segmenter, encoded):
+    for sentences in (["a star"], ["a circle", "a square"], ["a star"]):
+        segmenter.segment(_noise(), sentences)
+    segmenter.segment(_noise(1), ["a star"])
+    assert len(encoded) == 2
+
+
+def test_messages_count_sentences_as_people_do(segmenter):
+    with pytest.raises(ValueError, match=r"^Sentence 2 has \d+ tokens.*shorten it"):
+        segmenter.segment(_noise(), ["a star", "star " * 50])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "message"),
+    [
+        ("a star", ["a star"], None),
+        ("  a star \r\n\n the sky\n", ["a star", "the sky"], None),
+        ("", None, "no sentence"),
+        (" \n ", None, "no sentence"),
+        ("star\n" * 8, ["star"] * 8, None),
+        ("star\n" * 9, None, "9 sentences: give 8"),
+        ("x\n" + "y" * 300, ["x", "y" * 300], None),
+        ("x\n" + "y" * 301, None, "Sentence 2 has 301 characters"),
+    ],
+)
+def test_sentences(text, expected, message):
+    if message is None:
+        assert read_sentences(text) == expected
+        return
+    with pytest.raises(ValueError, match=message):
+        read_sentences(text)
+
+
+def test_a_photo_is_read(tmp_path):
+    _noise().convert("L").save(tmp_path / "grey.png")
+    assert read_photo(tmp_path / "grey.png").mode == "RGB"
+
+
+@pytest.mark.parametrize("kind", ["text", "cut", "large"])
+def test_a_bad_photo_is_named_without_its_folder(tmp_path, monkeypatch, kind):
+    path = tmp_path / "holiday.png"
+    _noise(size=(64, 64)).save(path)
+    if kind == "large":
+        monkeypatch.setattr(segmenting, "MAX_PIXELS", 4000)
+    else:
+        path.write_bytes(b"hello" if kind == "text" else path.read_bytes()[:800])
+    expected = {"text": "is not an image", "cut": "cannot be read", "large": "has 64 x 64 pixels: make it smaller"}
+    with pytest.raises(ValueError, match=f"^photo 'holiday.png' {expected[kind]}") as error:
+        read_photo(path)
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_a_result_at_the_size_of_the_page():
+    masks = np.zeros((2, 40, 60), dtype=bool)
+    masks[0, :20] = True
+    result = {"masks": masks, "scores": np.array([0.75, 0.25], np.float32), "boxes": np.zeros((2, 4))}
+    found = summarize(_noise(), SENTENCES, result)
+    assert found.view.size == found.picture().size == (640, 427)
+    assert found.masks.shape == (2, 427, 640)
+    assert [entry.sentence for entry in found.legend()] == SENTENCES
+    assert [entry.score for entry in found.legend()] == [0.75, 0.25]
+    assert [entry.colour for entry in found.legend()] == list(COLOURS[:2])
+    assert found.legend()[0].share == pytest.approx(0.5, abs=0.01)
+    assert found.legend()[1].share == 0
+    changed = (np.asarray(found.picture()) != np.asarray(found.view)).any(axis=-1)
+    assert changed[:200].mean() > 0.95
+    assert not changed[220:].any()
+
+
+def test_packs_what_the_command_writes(segmenter, tmp_path):
+    result = segmenter.segment(_noise(), SENTENCES)
+    path = pack(tmp_path / "m.zip", _noise(), SENTENCES, result, name="p.png", model="m", semantic=False)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["01_the_red_circle.png", "02_a_star.png", "overlay.png", "result.json"]
+        record = json.loads(archive.read("result.json"))
+        masks = [np.asarray(Image.open(archive.open(entry["file"]))) for entry in record["masks"]]
+    assert {name: record[name] for name in ("photo", "width", "height", "model")} == {
+        "photo": "p.png", "width": 60, "height": 40, "model": "m",
+    }  # fmt: skip
+    for entry, picture, mask in zip(record["masks"], masks, result["masks"], strict=True):
+        assert np.array_equal(picture, mask * np.uint8(255))
+        assert np.array_equal(coco_mask.decode(entry["rle"]), mask)
+        assert entry["semantic"] is False
