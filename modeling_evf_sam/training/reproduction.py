@@ -1,6 +1,7 @@
 """The report of an ablation: our figures with their spread beside the paper's, and where the order differs."""
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -71,7 +72,9 @@ def write_report(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]], da
         contrast_batch=ablation.contrast.batch_size,
         data=data,
     )
-    return "\n".join([head, *(_table(table, scores) for table in ablation.tables)])
+    parts = head.strip().split("\n\n")
+    head = "\n\n".join(part if part.startswith("```") else textwrap.fill(part, 120) for part in parts)
+    return "\n".join([head, "", *(_table(table, scores) for table in ablation.tables)])
 
 
 def _table(table: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]) -> str:
@@ -79,7 +82,8 @@ def _table(table: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]) ->
     for encoder, label, name, paper in table["rows"]:
         ours = " | ".join(_spread(_percent(scores[name], figure)) for figure in FIGURES)
         lines.append(f"| {encoder} | {label} | {ours} | {paper} |")
-    return "\n".join([*lines, "", _order(table["rows"], scores), "", *([table["note"]] if "note" in table else [])])
+    text = " ".join([_order(table["rows"], scores), table.get("note", "")])
+    return "\n".join([*lines, "", *textwrap.wrap(text, 120), ""])
 
 
 def _order(rows: Sequence[Sequence[Any]], scores: Mapping[str, Mapping[str, Any]]) -> str:
