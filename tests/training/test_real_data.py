@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from modeling_evf_sam.training.finetune_recipe import (
     DatasetShare,
     DataSettings,
     FinetuneRecipe,
+    load_finetune_recipe,
 )
 
 DATASETS = {
@@ -47,3 +49,19 @@ def test_one_epoch(shared, tmp_path, folder):
     assert all(math.isfinite(loss) for loss in losses)
     if recipe.steps > 20:
         assert sum(losses[-10:]) < sum(losses[:10])
+
+
+EXAMPLES = {"clothing_mini": 2, "sixteen_photos": 10}  # how many times the gIoU of the start is that of the end
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_a_recipe_and_its_log_shows_what_it_learned(name):
+    folder = Path(__file__).parents[2] / "docs" / "training" / name
+    recipe = load_finetune_recipe(str(folder / "recipe.yaml"), ["data.root=photos"])
+    scores = {
+        line["step"]: line["eval_giou"]
+        for line in json.loads((folder / "log.json").read_text())
+        if "eval_giou" in line
+    }
+    assert list(scores) == list(range(0, recipe.steps + 1, recipe.eval_every))
+    assert scores[recipe.steps] > EXAMPLES[name] * scores[0]
