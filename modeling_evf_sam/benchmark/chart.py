@@ -46,7 +46,7 @@ def _draw_stages(axes: "Axes", record: dict[str, Any]) -> None:
         axes.bar([str(count) for count in counts], heights, bottom=bottom, label=stage)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set(title="Stages of a call", xlabel="sentences", ylabel="seconds")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize="small", frameon=False)
 
 
 def _draw_calls(axes: "Axes", record: dict[str, Any]) -> None:

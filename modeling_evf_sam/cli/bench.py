@@ -69,7 +69,7 @@ def run(
         with whole_folder(chart.parent) as folder:
             draw_chart(record, folder / chart.name)
     console = Console(stderr=json_path == "-")
-    console.print(_table(record, headline(record)))
+    console.print(headline(record), _table(record), sep="\n")
     for finding in findings(record):
         console.print(finding, highlight=False, soft_wrap=True)
 
@@ -98,14 +98,16 @@ def _load(model: str, preset: str | None, device: str | None) -> "tuple[EvfSamMo
     return network.to(embedded.device), EvfSamProcessor.from_config(network.config, processor.tokenizer)
 
 
-def _table(record: dict[str, Any], title: str) -> "Table":
+def _table(record: dict[str, Any]) -> "Table":
+    """The record without the columns that a narrow screen has no room for."""
     from rich.table import Table
 
     from modeling_evf_sam.benchmark.report import COLUMNS, rows
 
-    table = Table(title=title)
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if index else "left")
+    shown = [index for index, column in enumerate(COLUMNS) if column not in ("spread", "per sentence")]
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for index in shown:
+        table.add_column(COLUMNS[index], justify="right" if index else "left")
     for row in rows(record):
-        table.add_row(*row)
+        table.add_row(*(row[index] for index in shown))
     return table

@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+import pytest
+
+LOAD = """
+import modeling_evf_sam
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, CLIPProcessor, SamModel, pipeline
+place = modeling_evf_sam.DEFAULT_CHECKPOINT
+found = [auto.from_pretrained(place) for auto in (AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor)]
+sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "vocab_size": 8}
+found += [AutoModel.from_config(AutoConfig.for_model("beit3", **sizes))]
+found += [pipeline("referring-image-segmentation", model=place)]
+print(*(type(each).__name__ for each in found))
+"""
+
+
+def run(program):
+    command = [sys.executable, "-W", "error::DeprecationWarning:modeling_evf_sam", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "from transformers import AutoModel, AutoProcessor, pipeline",
+        "import modeling_evf_sam; from transformers import CLIPProcessor, SamConfig",
+        "from modeling_evf_sam import EvfSamProcessor",
+        "import transformers.models.auto.processing_auto",
+    ],
+)
+def test_auto_classes_know_ours_whatever_was_imported_before(before):
+    assert run(before + LOAD).split() == [
+        "EvfSamConfig",
+        "EvfSamImageProcessor",
+        "EvfSamModel",
+        "EvfSamProcessor",
+        "Beit3Model",
+        "EvfSamPipeline",
+    ]
+
+
+def test_the_import_leaves_out_what_is_slow_to_import():
+    slow = {"transformers.modeling_utils", "transformers.processing_utils", "transformers.pipelines"}
+    assert run(f"import sys, modeling_evf_sam; print({slow} & set(sys.modules))").strip() == "set()"
