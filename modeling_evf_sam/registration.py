@@ -1,7 +1,7 @@
 """Makes the package's classes known to transformers' Auto classes and to `pipeline`; done once, on import.
 
-Only the configurations are imported for it. Models, processors and the pipeline, which take seconds to import, are when
-they are first used.
+Only the configurations are imported for it. Models, processors and the pipeline, which take seconds to import, follow
+when they are first used.
 """
 
 import sys
