@@ -25,8 +25,15 @@ class _Later:
         self._place = (module, name)
 
     def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._load(), attribute)
+
+    def __mro_entries__(self, bases: tuple) -> tuple[type]:
+        """Classes may derive from it."""
+        return (self._load(),)
+
+    def _load(self) -> type:
         module, name = self._place
-        return getattr(getattr(import_module(module, __package__), name), attribute)
+        return getattr(import_module(module, __package__), name)
 
 
 class _AfterImport(MetaPathFinder):

@@ -107,7 +107,7 @@ def test_float_type_and_shards(release, original, dtype):
     loaded = EvfSamModel.from_pretrained("ours")
     assert loaded.dtype == getattr(torch, dtype)
     for name, tensor in convert_state_dict(original).items():
-        assert torch.equal(loaded.state_dict()[name], tensor.to(loaded.dtype))
+        assert torch.equal(loaded.state_dict()[name].to(loaded.dtype), tensor.to(loaded.dtype))
 
 
 def test_the_float_type_of_the_source_stays(release, original):

@@ -129,7 +129,7 @@ def test_a_bad_file_is_told_in_one_line_and_the_page_goes_on(visit, tmp_path, na
 def test_shows_where_the_model_looked(visit):
     page = visit()
     _ask(page, "the red circle")
-    page.click("text=Where the model looked")
+    page.get_by_role("tab", name="Where the model looked").click()
     picture = _picture(page, "#attention")
     assert (picture[..., 0] > picture[..., 2] + 100).any(), "nowhere warm"
     assert (picture[..., 2] > picture[..., 0] + 30).any(), "nowhere cold"
