@@ -1,5 +1,6 @@
 """What the embedded checkpoint can do, on scenes of its own generator and on flat ones drawn by other means."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,13 @@ def test_a_swapped_side_of_an_anchor_moves_the_mask(model, processor):
         model, processor, photo, "the star left of the blue circle", "the star right of the blue circle"
     )
     assert iou(first, targets[50]) > 0.8 and iou(second, targets[206]) > 0.8
+
+
+@pytest.mark.parametrize("page", ["README.md", "modeling_evf_sam/checkpoints/rendered_scenes/README.md"])
+def test_the_published_table_is_that_of_the_stored_evaluation(page):
+    root = Path(__file__).parents[1]
+    record = json.loads((root / "docs" / "training" / "rendered_scenes" / "evaluation.json").read_text())
+    figures = ("giou", "ciou", "precision@0.5", "precision@0.7", "precision@0.9")
+    for kind, scores in {"all": record, **record["by_kind"]}.items():
+        cells = [kind, str(scores["sentences"]), *(f"{100 * scores[figure]:.1f}" for figure in figures)]
+        assert f"| {' | '.join(cells)} |" in (root / page).read_text()
