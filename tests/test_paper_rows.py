@@ -7,13 +7,12 @@ from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.open_dataset import open_dataset
 from modeling_evf_sam.presets import PRESETS
 from modeling_evf_sam.training.ablation import load_ablation
-from modeling_evf_sam.training.freezing import PARTS, freeze_all_but
+from modeling_evf_sam.training.freezing import PAPERS_PARTS, PARTS, freeze_all_but
 from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM, GOLDEN_SAM2
 from tests.tiny_encoders import CLIP, VILT, bert_tokenizer, clip_tokenizer
 
 ENCODERS = {"beit3": GOLDEN_ENCODER, "clip": CLIP, "vilt": VILT}
 SAMS = {"sam": GOLDEN_SAM, "sam2": GOLDEN_SAM2, "efficient_sam": GOLDEN_EFFICIENT_SAM}
-PAPERS_PARTS = ["multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder"]
 ROWS = {name: (preset, PAPERS_PARTS) for name, preset in PRESETS.items()} | {
     name: (PRESETS["evf-sam"], row.train)
     for name, row in load_ablation().rows.items()

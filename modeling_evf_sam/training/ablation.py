@@ -22,14 +22,12 @@ from ..data.rendered_scenes import RenderedScenes, expression_corpus
 from ..evaluation.evaluator import evaluate_model
 from ..modeling_evf_sam import EvfSamModel
 from ..processing_evf_sam import EvfSamProcessor
-from .freezing import PARTS
+from .freezing import PAPERS_PARTS, PARTS
 from .objectives import Drawn, Objective
 from .positions import init_positions
 from .reading import coverage, union_mask
 from .recipe import Recipe, Stage, build, load_recipe, read_recipe
 from .run import build_processor, run_recipe, train_stage
-
-PAPERS_PARTS = ["multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder"]
 
 
 @dataclass(kw_only=True)
@@ -44,7 +42,7 @@ class Row:
 
     encoder: str = "beit3"
     model: dict[str, Any] = field(default_factory=dict)
-    train: list[str] = field(default_factory=lambda: PAPERS_PARTS)
+    train: list[str] = field(default_factory=lambda: list(PAPERS_PARTS))
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-from .freezing import PARTS
+from .freezing import PAPERS_PARTS, PARTS
 from .recipe import build, read_recipe
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -114,9 +114,7 @@ class FinetuneRecipe:
     sam: str | None = None
     beit3: str | None = None
     semantic_prompts: bool | None = None
-    trained_parts: list[str] = field(
-        default_factory=lambda: ["multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder"]
-    )
+    trained_parts: list[str] = field(default_factory=lambda: list(PAPERS_PARTS))
     steps: int = 15_000
     batch_size: int = 128
     per_device_batch_size: int = 16

@@ -15,6 +15,7 @@ PARTS = {  # name -> where its parameters are
     "no_mask_embedding": "sam.prompt_encoder.no_mask_embed",
     "mask_decoder": "sam.mask_decoder",
 }
+PAPERS_PARTS = ("multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder")
 
 
 def freeze_all_but(model: EvfSamModel, parts: Collection[str]) -> None:

@@ -24,10 +24,9 @@ from ..image_processing_evf_sam import EvfSamImageProcessor
 from ..modeling_evf_sam import EvfSamModel
 from ..presets import BEIT3_BASE, SAM_BASE
 from .embedding_cache import EmbeddingCache
-from .freezing import freeze_all_but
+from .freezing import PAPERS_PARTS, freeze_all_but
 
 WAYS = ("fill", "without", "with")
-PARTS = ("multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder")  # the paper's
 SENTENCES, TOKENS = 3, 12
 WIDTH, HEIGHT = 640, 480
 
@@ -42,7 +41,7 @@ def run_way(way: str, folder: Path, photos: int) -> str:
     drawn = [Image.fromarray(rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)) for _ in range(photos)]
     torch.manual_seed(0)
     model = EvfSamModel(EvfSamConfig(multimodal_config=BEIT3_BASE, sam_config=SAM_BASE))
-    freeze_all_but(model, PARTS)
+    freeze_all_but(model, PAPERS_PARTS)
     images = EvfSamImageProcessor()
     cache = EmbeddingCache(folder, model, images, torch.float32)
     if way == "with":

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from modeling_evf_sam.cli import main
-from modeling_evf_sam.training.ablation import Row, SentenceObjective, load_ablation, run_ablation
+from modeling_evf_sam.training.ablation import load_ablation, run_ablation
 from modeling_evf_sam.training.freezing import PARTS
 from modeling_evf_sam.training.reproduction import collect, write_report
 
@@ -103,8 +103,3 @@ def test_the_shipped_page_follows_from_its_scores():
     folder = Path(__file__).parents[2] / "docs"
     scores = json.loads((folder / "reproduction.json").read_text())
     assert write_report(load_ablation(), scores, "reproduction.json") == (folder / "reproduction.md").read_text()
-
-
-def test_the_default_row_is_the_papers():
-    assert Row().train == ["multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder"]
-    assert SentenceObjective.parts == Row().train
