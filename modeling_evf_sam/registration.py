@@ -27,6 +27,10 @@ class _Later:
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._load(), attribute)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """An object of it."""
+        return self._load()(*args, **kwargs)
+
     def __mro_entries__(self, bases: tuple) -> tuple[type]:
         """Classes may derive from it."""
         return (self._load(),)
@@ -86,10 +90,10 @@ def _register_processor() -> None:
 def _register_pipeline() -> None:
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from .pipeline_evf_sam import EvfSamPipeline
     from .remote_code import TASK
 
-    PIPELINE_REGISTRY.register_pipeline(TASK, EvfSamPipeline, pt_model=AutoModel, type="multimodal")
+    pipeline: Any = _Later(".pipeline_evf_sam", "EvfSamPipeline")
+    PIPELINE_REGISTRY.register_pipeline(TASK, pipeline, pt_model=AutoModel, type="multimodal")
 
 
 AutoConfig.register(EvfSamConfig.model_type, EvfSamConfig, exist_ok=True)

@@ -27,6 +27,7 @@ def run(program):
         "from transformers import AutoModel, AutoProcessor, pipeline",
         "import modeling_evf_sam; from transformers import CLIPProcessor, SamConfig",
         "from modeling_evf_sam import EvfSamProcessor",
+        "from modeling_evf_sam import EvfSamPipeline",
         "import transformers.models.auto.processing_auto",
     ],
 )
