@@ -232,8 +232,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
                 configuration's `fusion` is "text".
             input_ids: (B, P, L) tokens.
             attention_mask: (B, P, L), zero on padding; a row of zeros is an absent sentence, and costs nothing.
-            chunk_size: sentences to read at a time, which bounds the memory. Default: all where gradients are
-                computed, otherwise 8 for a view of 1024 x 1024, and more for smaller ones.
+            chunk_size: sentences, of similar length, to read at a time, which bounds the memory. Default: all where
+                gradients are computed, otherwise 8 for a view of 1024 x 1024, and more for smaller ones.
 
         Returns:
             (B, P, D) prompt tokens, zero for absent sentences.
@@ -246,19 +246,20 @@ class EvfSamModel(EvfSamPreTrainedModel):
             multimodal_pixel_values = None
         elif multimodal_pixel_values is None:
             raise ValueError(f"fusion {self.config.fusion!r} reads the photo: give multimodal_pixel_values")
-        if attention_mask is not None:
-            length = int(attention_mask.sum(-1).max())
-            input_ids, attention_mask = input_ids[..., :length], attention_mask[present][:, :length]
         photo, input_ids = present.nonzero()[:, 0], input_ids[present]  # (N,), (N, L)
-        tokens = [
-            self.read_sentences(
-                None if multimodal_pixel_values is None else multimodal_pixel_values[photo[rows]],
-                input_ids[rows],
-                None if attention_mask is None else attention_mask[rows],
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask[present]
+        by_length = mask.sum(-1).argsort(stable=True)  # sentences of a chunk have little padding
+        tokens = []
+        for rows in by_length.split(self._chunk_size(chunk_size, FULL_VIEW_SENTENCES)):
+            length = int(mask[rows].any(0).sum())
+            tokens.append(
+                self.read_sentences(
+                    None if multimodal_pixel_values is None else multimodal_pixel_values[photo[rows]],
+                    input_ids[rows, :length],
+                    None if attention_mask is None else mask[rows, :length],
+                )
             )
-            for rows in _slices(len(photo), self._chunk_size(chunk_size, FULL_VIEW_SENTENCES))
-        ]
-        return _scatter(torch.cat(tokens), present)
+        return _scatter(torch.cat(tokens)[by_length.argsort()], present)
 
     def read_sentences(
         self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
@@ -393,16 +394,27 @@ class EvfSamModel(EvfSamPreTrainedModel):
             for chunk in _slices(len(rows), chunk_size)
         ]
         decoded = [
-            self._decode_group([level[photo[rows]] for level in levels], prompt_embeds[rows], group, multimask_output)
+            self.decode_prompts([level[photo[rows]] for level in levels], prompt_embeds[rows], group, multimask_output)
             for rows, group in groups
         ]
         back = torch.cat([rows for rows, _ in groups]).argsort()
         masks, scores = (torch.cat(parts)[back] for parts in zip(*decoded, strict=True))
         return masks, scores
 
-    def _decode_group(
-        self, levels: list[Tensor], prompt_embeds: Tensor, prompts: dict[str, Tensor], multimask_output: bool
+    def decode_prompts(
+        self, levels: list[Tensor], prompt_embeds: Tensor, prompts: dict[str, Tensor], multimask_output: bool = False
     ) -> tuple[Tensor, Tensor]:
+        """What `forward` does with prompts that are alike; compiles without graph breaks.
+
+        Args:
+            levels: the embeddings of each prompt's photo, (N, D, h, w); for SAM-2 three of them, the last is D wide.
+            prompt_embeds: (N, D) prompt tokens.
+            prompts: points (N, n, 2), labels (N, n), boxes (N, 4) and masks (N, 1, h, w), where there are any.
+            multimask_output: as `forward` takes it.
+
+        Returns:
+            Mask logits (N, M, h, w) and scores (N, M).
+        """
         *fine, coarse = levels  # SAM-2 alone has finer ones
         best_of_three = self.config.mask_selection == "best_iou" and not multimask_output
         points, boxes = prompts.get("points"), prompts.get("boxes")

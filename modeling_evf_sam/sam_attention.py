@@ -34,7 +34,7 @@ class EvfSamVisionLayer(SamVisionLayer):
         down, right = -(-rows // side[0]), -(-columns // side[1])  # windows, the incomplete ones included
         if (down * side[0], right * side[1]) != (rows, columns):
             # What a token of zeros becomes, as padding takes part in the attention.
-            empty = self.attn.qkv(hidden_states.new_zeros(width))
+            empty = self.attn.qkv(hidden_states.new_zeros(1, width))
             padded = empty.expand(batch, down * side[0], right * side[1], -1).clone()
             padded[:, :rows, :columns] = qkv
             qkv = padded

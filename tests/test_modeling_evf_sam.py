@@ -146,27 +146,52 @@ def test_sentences_share_the_encoding_of_their_photo(model, batch):
     """In FLOPs: every sentence costs the same, and the photo once."""
     model = copy.deepcopy(model).requires_grad_(False)  # the counter follows gradients
     counts = []
-    for sentences in (2, 4, 20):
+    for sentences in (4, 8, 20):
         with FlopCounterMode(display=False) as flops:
             model(**repeated(batch, sentences // 2), prompt_chunk_size=2)
         counts.append(flops.get_total_flops())
     with FlopCounterMode(display=False) as flops:
         model.get_image_embeddings(batch["pixel_values"][:1])
-    two = counts[1] - counts[0]
-    assert counts[2] - counts[1] == 8 * two
-    assert counts[0] - two == flops.get_total_flops()
+    four = counts[1] - counts[0]
+    assert counts[2] - counts[1] == 3 * four
+    assert counts[0] - four == flops.get_total_flops()
 
 
 @torch.no_grad()
-def test_both_halves_compile_without_graph_breaks(model, batch):
+def test_sentences_are_read_with_those_of_their_length(model, batch):
+    """In FLOPs: padding in a chunk would cost more."""
+    model = copy.deepcopy(model).requires_grad_(False)
+    views = batch["multimodal_pixel_values"][:1]
+    words, lengths = torch.randint(4, 120, (1, 4, 12)), torch.tensor([3, 12, 12, 3])
+    mask = (torch.arange(12) < lengths[None, :, None]).long()
+    apart = [torch.zeros(0)] * 4
+    with FlopCounterMode(display=False) as of_their_own:
+        for row, length in enumerate(lengths):
+            kept = slice(row, row + 1), slice(length)
+            apart[row] = model.get_prompt_embeddings(views, words[:, *kept], mask[:, *kept])[0, 0]
+    with FlopCounterMode(display=False) as together:
+        found = model.get_prompt_embeddings(views, words, mask, chunk_size=2)
+    torch.testing.assert_close(found[0], torch.stack(apart), atol=1e-5, rtol=0)
+    assert together.get_total_flops() == of_their_own.get_total_flops()
+
+
+def as_levels(embeddings: Tensor | list[Tensor]) -> list[Tensor]:
+    """SAM-2 alone has several."""
+    return [embeddings] if isinstance(embeddings, Tensor) else embeddings
+
+
+@torch.no_grad()
+def test_image_encoder_compiles_without_graph_breaks(model, batch):
     torch.compiler.reset()
     encode = torch.compile(model.get_image_embeddings, fullgraph=True, backend="eager")
     found, expected = encode(batch["pixel_values"]), model.get_image_embeddings(batch["pixel_values"])
-    for level, wanted in zip(
-        *([each] if isinstance(each, Tensor) else each for each in (found, expected)), strict=True
-    ):
+    for level, wanted in zip(as_levels(found), as_levels(expected), strict=True):
         torch.testing.assert_close(level, wanted, atol=1e-5, rtol=0)
 
+
+@torch.no_grad()
+def test_reading_compiles_for_one_length_and_then_for_any(model, batch):
+    torch.compiler.reset()
     graphs = CompileCounter()
     read = torch.compile(model.read_sentences, fullgraph=True, backend=graphs)
     for length in range(3, 12):
@@ -174,7 +199,32 @@ def test_both_halves_compile_without_graph_breaks(model, batch):
         found = read(batch["multimodal_pixel_values"], *words)
         expected = model.read_sentences(batch["multimodal_pixel_values"], *words)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    assert graphs.frame_count <= 2  # the first length, then any
+    assert graphs.frame_count <= 2
+
+
+@torch.no_grad()
+def test_decoding_compiles_for_one_prompt_and_then_for_any_number(model, batch):
+    torch.compiler.reset()
+    graphs = CompileCounter()
+    decode = torch.compile(model.decode_prompts, fullgraph=True, backend=graphs)
+    levels = as_levels(model.get_image_embeddings(batch["pixel_values"][:1]))
+    for count in (1, 2, 3, 5):
+        many = [level.expand(count, -1, -1, -1) for level in levels]
+        prompts = torch.randn(count, model.config.prompt_size)
+        for found, expected in zip(decode(many, prompts, {}), model.decode_prompts(many, prompts, {}), strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert graphs.frame_count <= 2
+
+
+@torch.no_grad()
+def test_compiled_parts_take_the_place_of_the_others(model, batch):
+    torch.compiler.reset()
+    quick, graphs = copy.deepcopy(model), CompileCounter()
+    for name in ("get_image_embeddings", "read_sentences", "decode_prompts"):
+        setattr(quick, name, torch.compile(getattr(quick, name), fullgraph=True, backend=graphs))
+    found, expected = quick(**batch), model(**batch)
+    assert graphs.frame_count == 3
+    torch.testing.assert_close(found.pred_masks, expected.pred_masks, atol=1e-4, rtol=0)
 
 
 @torch.no_grad()

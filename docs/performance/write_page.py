@@ -1,19 +1,24 @@
-"""Writes docs/performance.md from the records beside this file, which `evf-sam bench --json` wrote."""
+"""Writes docs/performance.md from the records beside this file.
+
+`evf-sam bench --json` wrote evf-sam*.json; compare_precisions.py and compare_choices.py wrote those of their names.
+"""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from modeling_evf_sam.benchmark.report import markdown
+from modeling_evf_sam.benchmark.report import duration, markdown
 
 HERE = Path(__file__).parent
 INTRODUCTION = """\
 # Performance
 
-Every figure of this page comes from a file in `docs/performance`, and each file from one run of `evf-sam bench`. To
-measure on another machine:
+Every figure of this page comes from a file in `docs/performance`, each written by one run of a command. To measure on
+another machine:
 
 ```bash
-evf-sam bench --preset evf-sam --json docs/performance/NAME.json --chart docs/performance/NAME.png
+evf-sam bench --preset evf-sam --json docs/performance/evf-sam-NAME.json --chart docs/performance/evf-sam-NAME.png
 python docs/performance/write_page.py    # this page
 ```
 
@@ -28,18 +33,71 @@ growth of the process as the system sees it, every millisecond, which is coarse 
 transformers' image encoder is that of its `SamModel` with SDPA attention, the same sizes and the same weights. "A call
 for each sentence" is how the original works: the photo is encoded again for every sentence, here by this package's
 own encoder.
+
+**Not measured:** GPUs, and CPUs with arithmetic in bfloat16 (AVX-512 BF16, AMX). None was at hand.
+
+## What to do for speed
+
+- Give all sentences about a photo in one call, or use `EvfSamPredictor`: a photo is encoded once. For many photos,
+  [segment-dataset](bulk.md).
+- `from_pretrained(..., dtype=torch.bfloat16)` where the hardware computes in it; the command line chooses it there by
+  itself. Elsewhere float32. Never float16 on a CPU.
+- On a CPU, `--dtype int8`, or `modeling_evf_sam.quantization.quantize(model)`, computes the linear layers of both
+  encoders in int8. What that does to the masks is [below](#precisions).
+- `model.get_image_embeddings`, `model.read_sentences` and `model.decode_prompts` compile without graph breaks, once
+  for the first length and number of sentences and once for all others: `model.read_sentences =
+  torch.compile(model.read_sentences)`. What it brings was not measured; CUDA graphs were not tried.
+"""
+PRECISIONS = """\
+## Precisions
+
+Masks of the embedded checkpoint in other precisions, against its masks in float32, on the 500 held-out scenes of
+`evf-sam evaluate` (`docs/performance/compare_precisions.py`). The scenes are drawn and the checkpoint is small: check
+your own with `evf-sam evaluate --dtype int8`.
+"""
+CHOICES = """\
+## Choices
+
+Ways to compute the same, timed in turns in float32 on two cores of an AMD EPYC with AVX2: the median of 15
+(`docs/performance/compare_choices.py`). On a CPU, attention is computed in blocks: fastest for a whole photo, and in
+windows no slower than the others beyond the noise, which is about 15 %. Queries, keys and values of BEIT-3 stay three
+products, as one product is no faster.
 """
 
 
 def page() -> str:
-    """The whole page: a section for each record, in the order of the files' names."""
+    """The whole page: a section for each benchmark record, in the order of the files' names, and then the rest."""
     sections = [INTRODUCTION]
-    for file in sorted(HERE.glob("*.json")):
+    for file in sorted(HERE.glob("evf-sam*.json")):
         picture = f"![Stages, calls and encoders](performance/{file.stem}.png)\n\n"
         has_picture = file.with_suffix(".png").exists()
-        record = json.loads(file.read_text(encoding="utf-8"))
-        sections.append(f"## {file.stem}\n\n{picture if has_picture else ''}{markdown(record)}")
+        sections.append(f"## {file.stem}\n\n{picture if has_picture else ''}{markdown(_read(file.name))}")
+    sections += [f"{PRECISIONS}\n{_table(_precisions(_read('compare_precisions.json')))}"]
+    sections += [f"{CHOICES}\n{_table(_choices(_read('compare_choices.json')))}"]
     return "\n".join(sections)
+
+
+def _precisions(record: dict[str, dict[str, float]]) -> Iterator[list[str]]:
+    yield ["", "masks", "mean IoU with float32", "IoU above 0.95", "lowest IoU", "gIoU", "gIoU in float32"]
+    for dtype, measured in record.items():
+        count, mean, share, lowest, giou, before = measured.values()
+        figures = (f"{mean:.4f}", f"{100 * share:.1f} %", f"{lowest:.2f}", f"{giou:.4f}", f"{before:.4f}")
+        yield [dtype, f"{count:,}", *figures]
+
+
+def _choices(record: dict[str, dict[str, float]]) -> Iterator[list[str]]:
+    yield ["", "ways"]
+    for choice, ways in record.items():
+        yield [choice, ", ".join(f"{name} {duration(seconds)}" for name, seconds in ways.items())]
+
+
+def _table(rows: Iterable[list[str]]) -> str:
+    heading, *others = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heading, ["---"] * len(heading), *others]) + "\n"
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((HERE / name).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -50,12 +50,19 @@ def _draw_stages(axes: "Axes", record: dict[str, Any]) -> None:
 
 
 def _draw_calls(axes: "Axes", record: dict[str, Any]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
     counts = _counts(record)
     separate = next(entry for entry in record["measurements"] if entry["what"] == SEPARATE)
     per_sentence = separate["median"] / separate["sentences"]
     axes.plot(counts, [count * per_sentence for count in counts], "o--", color=PLAIN, label=SEPARATE)
     axes.plot(counts, [_seconds(record, CALL, count) for count in counts], "o-", color=MARKED, label="one call")
     axes.set(title="A photo encoded once", xlabel="sentences", ylabel="seconds", xscale="log", yscale="log")
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend()
 
 

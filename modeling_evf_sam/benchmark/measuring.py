@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,7 +104,14 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> in
     return sdpa_flop_count(query, key, value)
 
 
-UNCOUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}  # torch leaves it out
+def _int8_flops(tokens: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    return 2 * math.prod(tokens) * out_shape[-1]
+
+
+UNCOUNTED = {  # torch leaves them out
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.quantized.linear_dynamic: _int8_flops,
+}
 
 
 def _count(action: Action, device: torch.device) -> Measurement:

@@ -12,17 +12,18 @@ from transformers.models.sam.modeling_sam import SamVisionModel
 
 from ..modeling_evf_sam import EvfSamModel
 from ..processing_evf_sam import EvfSamProcessor
+from ..quantization import quantize
 from .measuring import Action, Measurement, measure
 from .stages import (
     ANOTHER,
     CALL,
     ENCODE,
+    INT8,
     PHOTO_SIZE,
     PRODUCT,
     SEPARATE,
     TRANSFORMERS,
     Calls,
-    dtype_name,
     matrix_product,
     sentences,
     transformers_encoder,
@@ -37,7 +38,7 @@ def run_benchmark(
     processor: EvfSamProcessor,
     *,
     counts: Sequence[int] = (1, 10, 100),
-    dtype: torch.dtype | None = None,
+    dtype: str | None = None,
     num_photos: int = 1,
     repeats: int = 5,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -48,7 +49,7 @@ def run_benchmark(
         model: on its device; it stays in the precision to measure.
         processor: the model's own.
         counts: numbers of sentences on a photo.
-        dtype: the precision to measure; default: the model's.
+        dtype: the precision to measure, "float32", "bfloat16", "float16" or, on a CPU, "int8"; default: the model's.
         num_photos: photos in a call.
         repeats: timed runs of everything.
         progress: wraps the runs, to show how far it is.
@@ -60,8 +61,11 @@ def run_benchmark(
         ValueError: no repeats.
     """
     baseline = transformers_encoder(model)
-    model.to(dtype or model.dtype).requires_grad_(False).eval()  # FlopCounterMode trips over some gradients
-    calls = Calls(model, processor, num_photos)
+    parameters = model.num_parameters()  # those of int8 layers would not be counted
+    precision = dtype or str(model.dtype).removeprefix("torch.")
+    model.to(torch.float32 if precision == INT8 else getattr(torch, precision))
+    model.requires_grad_(False).eval()  # FlopCounterMode trips over some gradients
+    calls = Calls(quantize(model) if precision == INT8 else model, processor, precision, num_photos)
     with torch.no_grad():
         actions = [calls.encoding(), calls.another(), calls.separate()]
         for count in counts:
@@ -72,12 +76,12 @@ def run_benchmark(
     return {
         "machine": _machine(model.device),
         "setting": {
-            "dtype": dtype_name(model.dtype),
+            "dtype": precision,
             "photos": num_photos,
             "photo_size": list(PHOTO_SIZE),
             "view_size": model.config.view_size,
             "tokens": calls.prepare(sentences(1))["input_ids"].shape[-1],
-            "parameters": model.num_parameters(),
+            "parameters": parameters,
             "repeats": repeats,
         },
         "measurements": [_entry(m, num_photos, rates) for m in measurements],
@@ -87,9 +91,9 @@ def run_benchmark(
 
 def _compared(calls: Calls, baseline: SamVisionModel | None) -> list[Action]:
     """The encoder of transformers, and matrix products of the device, in float32 and in the model's precision."""
-    dtypes = dict.fromkeys((torch.float32, calls.model.dtype))
-    actions = [matrix_product(calls.model.device, dtype) for dtype in dtypes]
+    actions = [matrix_product(calls.model.device, name) for name in dict.fromkeys(("float32", calls.precision))]
     if baseline is not None:
+        dtypes = dict.fromkeys((torch.float32, calls.model.dtype))
         encoders = [baseline if dtype == torch.float32 else copy.deepcopy(baseline).to(dtype) for dtype in dtypes]
         actions += [transformers_encoding(encoder, calls.pixel_values) for encoder in encoders]
     return actions

@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import linear
 from transformers.models.sam.modeling_sam import SamVisionModel
 
 from ..modeling_evf_sam import EvfSamModel
 from ..processing_evf_sam import EvfSamProcessor
+from ..quantization import quantize_linear_layers
 from .measuring import Action
 
 PHOTO_SIZE = (640, 480)  # width and height, as most photos of COCO
 PRODUCT_SIDES = {"cpu": 1024, "cuda": 8192}  # of square matrices that are large enough for a device's best rate
+
+INT8 = "int8"  # a precision beside torch's names for the others
 
 PREPROCESS = "preprocess"
 ENCODE = "image encoder"
@@ -44,11 +46,12 @@ class Calls:
     Args:
         model: in the precision to measure.
         processor: the model's own.
+        precision: its name, such as "float32".
         num_photos: photos in a call.
     """
 
-    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor, num_photos: int = 1):
-        self.model, self.processor = model, processor
+    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor, precision: str, num_photos: int = 1):
+        self.model, self.processor, self.precision = model, processor, precision
         self.photos = [Image.effect_noise(PHOTO_SIZE, 64).convert("RGB") for _ in range(num_photos)]
 
     def prepare(self, texts: Sequence[str]) -> Any:
@@ -117,7 +120,7 @@ class Calls:
         return self._action(ANOTHER, 1, run)
 
     def _action(self, what: str, count: int | None, run: Callable[[], object]) -> Action:
-        return Action(what=what, sentences=count, dtype=dtype_name(self.model.dtype), run=run)
+        return Action(what=what, sentences=count, dtype=self.precision, run=run)
 
 
 def transformers_encoder(model: EvfSamModel) -> SamVisionModel | None:
@@ -134,16 +137,16 @@ def transformers_encoding(encoder: nn.Module, pixel_values: Tensor) -> Action:
     """The image encoder as it stands in transformers."""
     dtype = next(encoder.parameters()).dtype
     pixel_values = pixel_values.to(dtype)
-    return Action(what=TRANSFORMERS, dtype=dtype_name(dtype), run=lambda: encoder(pixel_values))
+    return Action(what=TRANSFORMERS, dtype=str(dtype).removeprefix("torch."), run=lambda: encoder(pixel_values))
 
 
-def matrix_product(device: torch.device, dtype: torch.dtype) -> Action:
+def matrix_product(device: torch.device, precision: str) -> Action:
     """A product of square matrices, as linear layers have it: the rate that a device reaches in a precision."""
     side = PRODUCT_SIDES.get(device.type, 2048)
-    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return Action(what=PRODUCT, dtype=dtype_name(dtype), run=lambda: linear(left, right))
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """The name of a precision, such as "float32"."""
-    return str(dtype).removeprefix("torch.")
+    layer = nn.Sequential(nn.Linear(side, side, bias=False, device=device))
+    tokens = torch.randn(side, side, device=device)
+    if precision == INT8:
+        quantize_linear_layers(layer)
+    else:
+        layer, tokens = (part.to(getattr(torch, precision)) for part in (layer, tokens))
+    return Action(what=PRODUCT, dtype=precision, run=lambda: layer(tokens))

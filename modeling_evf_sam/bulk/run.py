@@ -46,6 +46,7 @@ def segment_dataset(
     *,
     model: str,
     device: str | None = None,
+    dtype: str | None = None,
     workers: int | None = None,
     batch_size: int = 8,
     part_size: int = 256,
@@ -61,6 +62,7 @@ def segment_dataset(
         output: an existing folder; gets a parquet file for each block of photos, and `failures.jsonl`.
         model: folder or Hub id of a checkpoint.
         device: a torch device for every worker; None takes a GPU each where there are any.
+        dtype: what every worker computes in, as `cli.loading.load_model` takes it.
         workers: processes that hold the model; default one for each GPU, or a single one.
         batch_size: photos computed at a time.
         part_size: photos in a block: what a stopped run does again, at the most, for each worker.
@@ -76,9 +78,10 @@ def segment_dataset(
     (output / FAILURES).unlink(missing_ok=True)  # what failed before is tried again
     if not names:
         return summary
-    settings = {"model": model, "device": device, "root": job.root, "output": output, "batch_size": batch_size}
     blocks = [_table(job, names[start : start + part_size]) for start in range(0, len(names), part_size)]
-    results = _run_on_ray(blocks, {**settings, "shared": job.shared}, use_gpu=device is None, workers=workers)
+    settings = {"model": model, "device": device, "dtype": dtype, "batch_size": batch_size}
+    places = {"root": job.root, "output": output, "shared": job.shared}
+    results = _run_on_ray(blocks, {**settings, **places}, use_gpu=device is None, workers=workers)
     for _ in progress(_collect(results, output / FAILURES, summary), len(names)):
         pass
     return summary

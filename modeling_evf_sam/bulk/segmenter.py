@@ -28,13 +28,16 @@ class Segmenter:
     Args:
         model: folder or Hub id of a checkpoint.
         device: a torch device; None takes a GPU where there is one.
+        dtype: what to compute in, as `cli.loading.load_model` takes it.
         root: where the names of photos start.
         output: folder for the parts.
         batch_size: photos computed at a time; no more than twice as many are in memory.
     """
 
-    def __init__(self, *, model: str, device: str | None, root: Path, output: Path, batch_size: int):
-        self.model, self.processor = load_model(model, device)
+    def __init__(
+        self, *, model: str, device: str | None, dtype: str | None = None, root: Path, output: Path, batch_size: int
+    ):
+        self.model, self.processor = load_model(model, device, dtype)
         self.root, self.output, self.batch_size = root, output, batch_size
         self.pool = ThreadPoolExecutor(READING_THREADS)
 

@@ -23,7 +23,7 @@ def run(
     prompts: Annotated[str, typer.Option(metavar="N,N,...", help="Numbers of sentences on a photo.")] = "1,10,100",
     photos: Annotated[int, typer.Option(min=1, help="Photos in a call.")] = 1,
     dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"] | None,
+        Literal["float32", "bfloat16", "float16", "int8"] | None,
         typer.Option(help="Precision.", show_default="the one that the checkpoint is loaded in"),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs of everything, in turns.")] = 5,
@@ -36,7 +36,6 @@ def run(
     Shows seconds, FLOPs, share of the device's best rate and peak memory for each stage and for whole calls, beside
     the image encoder of transformers and the original's way of working, a call for each sentence.
     """
-    import torch
     from rich.console import Console
     from rich.progress import track
 
@@ -57,7 +56,7 @@ def run(
             network,
             processor,
             counts=counts,
-            dtype=getattr(torch, dtype) if dtype else None,
+            dtype=dtype,
             num_photos=photos,
             repeats=repeats,
             progress=lambda turns: track(turns, "measuring", console=shown),

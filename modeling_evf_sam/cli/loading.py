@@ -7,8 +7,9 @@ from transformers.utils import cached_file
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.precision import default_dtype
+from modeling_evf_sam.quantization import quantize
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}  # as it is loaded
 
 
 def load_model(
@@ -19,22 +20,25 @@ def load_model(
     Args:
         source: a folder, or a Hub id.
         device: a torch device; None takes a GPU where there is one.
-        dtype: "float32" or "bfloat16"; None takes what the device is fast in.
+        dtype: "float32", "bfloat16" or, on a CPU, "int8"; None takes float32 or bfloat16, as the device is fast.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or a device or dtype that cannot be used.
         OSError: files of the checkpoint are missing.
     """
-    target = find_device(device)
+    target = find_device("cpu" if dtype == "int8" and device is None else device)
     if dtype not in (None, *DTYPES):
-        raise ValueError(f"dtype '{dtype}' is not available: use {' or '.join(DTYPES)}")
+        raise ValueError(f"dtype '{dtype}' is not available: use one of {', '.join(DTYPES)}")
+    if dtype == "int8" and target.type != "cpu":
+        raise ValueError(f"int8 is for a CPU, not for {target}: leave --device out, or choose another dtype")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     huggingface_hub.logging.set_verbosity_error()
     check_source(source)
     processor = EvfSamProcessor.from_pretrained(source)
     model = EvfSamModel.from_pretrained(source, dtype=DTYPES[dtype] if dtype else default_dtype(target))
-    return model.to(target).eval(), processor
+    model = model.to(target).eval()
+    return quantize(model) if dtype == "int8" else model, processor
 
 
 def check_source(source: str) -> None:

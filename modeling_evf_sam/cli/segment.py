@@ -1,5 +1,6 @@
 """`evf-sam segment`: a photo and sentences -> mask files, an overlay picture and a JSON record."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+
+ATTENTION = "attention.png"
 
 
 def run(
@@ -54,6 +57,7 @@ def run(
     prompts = _spatial_prompts(point or [], box, len(sentences))
     image = open_photo(photo)
     output = output or Path(f"{photo.stem}_masks")
+    former = _pictures_of(output / "result.json")
     with whole_folder(output) as folder, Console(stderr=True).status("segmenting"):
         result = predict(
             *load_model(model, device, dtype), image, sentences, attention=attention, semantic=semantic, **prompts
@@ -63,11 +67,21 @@ def run(
         write_json(record, str(folder / "result.json"))
         if json_path is not None:
             write_json(record, json_path)
+    pictures = ["overlay.png", *([ATTENTION] if attention else [])]
+    for file in former.difference(pictures, (entry["file"] for entry in masks)):
+        (output / file).unlink(missing_ok=True)
     messages = sys.stderr if json_path == "-" else sys.stdout
     for entry in masks:
         print(f"{output / entry['file']}: score {entry['score']:.2f}, {entry['area']} pixels", file=messages)
-    written = ["overlay.png", *(["attention.png"] if attention else []), "result.json"]
-    print(", ".join(str(output / name) for name in written), file=messages)
+    print(", ".join(str(output / name) for name in [*pictures, "result.json"]), file=messages)
+
+
+def _pictures_of(record: Path) -> set[str]:
+    """Names of the pictures that an earlier run wrote beside its record."""
+    try:
+        return {ATTENTION, *(Path(entry["file"]).name for entry in json.loads(record.read_bytes())["masks"])}
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        return set()
 
 
 def _spatial_prompts(points: list[str], box: str | None, count: int) -> dict[str, Any]:

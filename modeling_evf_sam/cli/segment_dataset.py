@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.cli.options import DeviceOption, ModelOption
+from modeling_evf_sam.cli.options import DeviceOption, DtypeOption, ModelOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +40,7 @@ def run(
     batch_size: Annotated[int, typer.Option(min=1, help="Photos computed at a time.")] = 8,
     part_size: Annotated[int, typer.Option(min=1, help="Photos in a file of the results.")] = 256,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
 ) -> None:
     """Segments a whole collection of photos.
 
@@ -60,13 +61,15 @@ def run(
         model = str(Path(model).absolute())
     _check_sentences(model, job.shared)
     output.mkdir(parents=True, exist_ok=True)
-    keep_settings(output, {"model": model, "prompts": hashlib.sha256(prompts.read_bytes()).hexdigest()})
+    digest = hashlib.sha256(prompts.read_bytes()).hexdigest()
+    keep_settings(output, {"model": model, "dtype": dtype, "prompts": digest})
     start = time.perf_counter()
     summary = segment_dataset(
         job,
         output.absolute(),
         model=model,
         device=device,
+        dtype=dtype,
         workers=workers,
         batch_size=batch_size,
         part_size=part_size,

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 COLUMNS = 4
-SIDE = 300  # pixels of the square that holds a photo
+SIDE = 300  # pixels of the longest side of a photo
 LETTERS, LINES = 40, 2  # of a caption
 FONT_SIZE, CAPTION_HEIGHT, MARGIN = 14, 40, 8
 FOUND, MEANT = (255, 0, 200), (0, 255, 255)
@@ -35,14 +35,16 @@ def contact_sheet(cases: Sequence[Case]) -> Image.Image:
     """
     if not cases:
         raise ValueError("there is nothing to draw: give at least one case")
-    columns = min(COLUMNS, len(cases))
-    rows = -(-len(cases) // columns)
-    width, height, top = SIDE + MARGIN, SIDE + CAPTION_HEIGHT + MARGIN, FONT_SIZE + 2 * MARGIN
-    sheet = Image.new("RGB", (max(columns, 2) * width + MARGIN, rows * height + top), "white")
+    tiles = [_draw_case(case) for case in cases]
+    rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
+    heights = [max(tile.height for tile in row) + MARGIN for row in rows]
+    width, top = SIDE + MARGIN, FONT_SIZE + 2 * MARGIN
+    sheet = Image.new("RGB", (max(len(rows[0]), 2) * width + MARGIN, top + sum(heights)), "white")
     ImageDraw.Draw(sheet).text((MARGIN, MARGIN), LEGEND, fill="black", font=ImageFont.load_default(FONT_SIZE))
-    for number, case in enumerate(cases):
-        row, column = divmod(number, columns)
-        sheet.paste(_draw_case(case), (MARGIN + column * width, top + row * height))
+    for row, height in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (MARGIN + column * width, top))
+        top += height
     return sheet
 
 
@@ -56,7 +58,7 @@ def _draw_case(case: Case) -> Image.Image:
     inner = meant.filter(ImageFilter.MinFilter(3))
     picture.paste("black", mask=_difference(meant.filter(ImageFilter.MaxFilter(3)), meant))
     picture.paste(MEANT, mask=_difference(meant, inner.filter(ImageFilter.MinFilter(3))))
-    tile = Image.new("RGB", (SIDE, SIDE + CAPTION_HEIGHT), "white")
+    tile = Image.new("RGB", (SIDE, picture.height + CAPTION_HEIGHT), "white")
     tile.paste(picture)
     lines = textwrap.wrap(case.caption, LETTERS, max_lines=LINES, placeholder=" …")
     font = ImageFont.load_default(FONT_SIZE)

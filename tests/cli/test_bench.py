@@ -52,6 +52,17 @@ def test_precision_and_both_baselines(bench, capsys):
     assert set(record["ratios"]["transformers"]) == {"float32", "bfloat16"}
 
 
+def test_int8_does_the_same_work(bench, capsys):
+    work = {}
+    for dtype in ("float32", "int8"):
+        assert bench("--dtype", dtype, "--json", "-") == 0
+        record = json.loads(capsys.readouterr().out)
+        assert record["setting"]["dtype"] == dtype
+        assert set(record["ratios"]["transformers"]) == {"float32"}
+        work[dtype] = [entry["flops"] for entry in record["measurements"] if entry["dtype"] == dtype]
+    assert work["int8"] == work["float32"][: len(work["int8"])]  # all but transformers' encoder
+
+
 def test_chart_is_a_picture(bench, tmp_path):
     pytest.importorskip("matplotlib", reason="charts need the extra 'bench'")
     assert bench("--chart", tmp_path / "new" / "chart.png") == 0

@@ -60,6 +60,18 @@ def test_writes_masks_overlay_and_json_that_agree(segment, workplace, tiny_check
     assert all(f"photo_masks/{name}" in out for name in [*names, "overlay.png", "result.json"])
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_other_precisions(segment, workplace, dtype):
+    record = workplace / "photo_masks" / "result.json"
+    assert segment("photo.png", *SENTENCES) == 0
+    expected = json.loads(record.read_text())["masks"]
+    assert segment("photo.png", *SENTENCES, "--dtype", dtype) == 0
+    found = json.loads(record.read_text())["masks"]
+    assert [entry["score"] for entry in found] != [entry["score"] for entry in expected]
+    for entry, other in zip(found, expected, strict=True):
+        assert entry["score"] == pytest.approx(other["score"], abs=0.05)
+
+
 def test_encodes_the_photo_once(segment, monkeypatch):
     sizes, encode = [], EvfSamModel.get_image_embeddings
     monkeypatch.setattr(
@@ -91,10 +103,12 @@ def test_json_on_standard_output_is_all_that_is_there(segment, workplace, capsys
     assert "01_the_star.png" in err
 
 
-def test_a_second_run_replaces_the_files(segment, workplace):
-    assert segment("photo.png", "the star") == 0
+def test_a_second_run_replaces_the_pictures_of_the_first(segment, workplace):
+    assert segment("photo.png", "the star", "a circle", "--attention") == 0
+    (workplace / "photo_masks" / "03_mine.png").touch()
     Image.new("RGB", (8, 8)).save("photo.png")
     assert segment("photo.png", "the star", "--json", "copy.json") == 0
+    assert _files(workplace / "photo_masks") == ["01_the_star.png", "03_mine.png", "overlay.png", "result.json"]
     assert Image.open("photo_masks/01_the_star.png").size == (8, 8)
     assert json.loads((workplace / "copy.json").read_text())["width"] == 8
 
@@ -142,6 +156,8 @@ def test_unusual_photos_work(segment, workplace, name, image, options, size):
         (["photo.png", "star", "--output", "photo.png"], "cannot write into 'photo.png'"),
         (["photo.png", "star", "--json", "photo.png/result.json"], "cannot write into 'photo.png'"),
         (["photo.png", "star", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["photo.png", "star", "--dtype", "int4"], "dtype 'int4' is not available: use one of float32, bfloat16"),
+        (["photo.png", "star", "--dtype", "int8", "--device", "meta"], "int8 is for a CPU, not for meta"),
         (["photo.png", "star", "--model", "./nowhere"], "'./nowhere' is no folder with a config.json"),
     ],
 )

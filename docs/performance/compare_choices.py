@@ -1,0 +1,67 @@
+"""Writes compare_choices.json: ways to compute the same thing, timed in turns, in float32 on this machine's CPU."""
+
+import json
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from modeling_evf_sam.benchmark.measuring import Action, measure
+from modeling_evf_sam.sam_attention import attend_in_blocks, attend_with_wide_heads
+
+REPEATS = 15
+GRIDS = {"a photo (64 x 64 tokens)": 64, "a window (14 x 14 tokens)": 14}
+HEADS = {"ViT-B": (12, 64), "ViT-H": (16, 80)}
+BEIT3 = {"BEIT-3 base": 768, "BEIT-3 large": 1024}
+Ways = dict[str, Callable[[], object]]
+
+
+def attend_with_bias(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The bias of all pairs of tokens written out, as transformers does it."""
+    bias = (rows[..., :, None] + columns[..., None, :]).flatten(2)
+    return scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias[None])[0]
+
+
+def attentions(heads: int, width: int, side: int) -> Ways:
+    """SAM's attention of one layer, on one photo or on the windows that make up one."""
+    windows = math.ceil(64 / side) ** 2
+    query, key, value = torch.randn(3, windows * heads, side * side, width)
+    scores = torch.randn(2, windows * heads, side * side, side)
+    ways = {"bias written out": attend_with_bias, "blocks": attend_in_blocks, "wide heads": attend_with_wide_heads}
+    return {name: partial(way, query, key, value, *scores) for name, way in ways.items()}
+
+
+def projections(width: int, tokens: int) -> Ways:
+    """Queries, keys and values of one layer of BEIT-3 for the tokens of a photo."""
+    hidden, weights, biases = torch.randn(1, tokens, width), torch.randn(3, width, width), torch.randn(3, width)
+    joined = weights.flatten(0, 1), biases.flatten()
+    return {
+        "three products": lambda: [linear(hidden, *pair) for pair in zip(weights, biases, strict=True)],
+        "one product": lambda: linear(hidden, *joined).chunk(3, dim=-1),
+    }
+
+
+def compare() -> dict[str, dict[str, float]]:
+    """Median seconds of each way of each choice."""
+    choices = {
+        f"{model}, attention in {name}": attentions(*shape, side)
+        for model, shape in HEADS.items()
+        for name, side in GRIDS.items()
+    }
+    choices |= {f"{name}, q, k and v": projections(width, 197) for name, width in BEIT3.items()}
+    result = {}
+    for choice, ways in choices.items():
+        actions = [Action(what=name, run=run) for name, run in ways.items()]
+        measured = measure(actions, repeats=REPEATS, device=torch.device("cpu"))
+        result[choice] = {measurement.action.what: measurement.median for measurement in measured}
+    return result
+
+
+if __name__ == "__main__":
+    target = Path(__file__).with_suffix(".json")
+    target.write_text(json.dumps(compare(), indent=2) + "\n", encoding="utf-8")
+    print(target)
