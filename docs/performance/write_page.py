@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modeling_evf_sam.benchmark.report import duration, markdown
+from modeling_evf_sam.benchmark.stages import CALL, ENCODE
 
 HERE = Path(__file__).parent
 INTRODUCTION = """\
@@ -48,6 +49,14 @@ own encoder.
   for the first length and number of sentences and once for all others: `model.read_sentences =
   torch.compile(model.read_sentences)`. What it brings was not measured; CUDA graphs were not tried.
 """
+GLANCE = """\
+## At a glance
+
+SAM's image encoder, and how many times as long that of transformers takes in float32; a whole call, how many times as
+long one with 10 sentences takes, and 10 calls instead of that one; and the share of a call that another sentence about
+an encoded photo takes. One photo, two cores of an AMD EPYC with AVX2, shared with other machines: the same call differs
+by a fifth from run to run.
+"""
 PRECISIONS = """\
 ## Precisions
 
@@ -59,22 +68,41 @@ CHOICES = """\
 ## Choices
 
 Ways to compute the same, timed in turns in float32 on two cores of an AMD EPYC with AVX2: the median of 15
-(`docs/performance/compare_choices.py`). On a CPU, attention is computed in blocks: fastest for a whole photo, and in
-windows no slower than the others beyond the noise, which is about 15 %. Queries, keys and values of BEIT-3 stay three
-products, as one product is no faster.
+(`docs/performance/compare_choices.py`). On a CPU, attention is computed in blocks: fastest for a whole photo; in
+windows they and the written-out bias take turns in being first, from run to run. Queries, keys and values of BEIT-3
+stay three products, as one product is no faster.
 """
 
 
 def page() -> str:
     """The whole page: a section for each benchmark record, in the order of the files' names, and then the rest."""
-    sections = [INTRODUCTION]
-    for file in sorted(HERE.glob("evf-sam*.json")):
+    files = sorted(HERE.glob("evf-sam*.json"), key=lambda file: file.stem)
+    sections = [INTRODUCTION, f"{GLANCE}\n{_table(_glance(_read(file.name) for file in files))}"]
+    for file in files:
         picture = f"![Stages, calls and encoders](performance/{file.stem}.png)\n\n"
         has_picture = file.with_suffix(".png").exists()
         sections.append(f"## {file.stem}\n\n{picture if has_picture else ''}{markdown(_read(file.name))}")
     sections += [f"{PRECISIONS}\n{_table(_precisions(_read('compare_precisions.json')))}"]
     sections += [f"{CHOICES}\n{_table(_choices(_read('compare_choices.json')))}"]
     return "\n".join(sections)
+
+
+def _glance(records: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
+    yield ["", "precision", "encoder", "transformers'", "1 sentence", "10 sentences", "10 calls", "another sentence"]
+    for record in records:
+        ratios, entries = record["ratios"], record["measurements"]
+        medians = {(entry["what"], entry["sentences"]): entry["median"] for entry in entries}
+        ten = ratios["call"]["10"]
+        yield [
+            record["model"],
+            record["setting"]["dtype"],
+            duration(medians[ENCODE, None]),
+            f"{ratios['transformers']['float32']['time']:.2f} x",
+            duration(medians[CALL, 1]),
+            f"{ten['time']:.2f} x",
+            f"{ten['separate_calls']:.2f} x",
+            f"{100 * ratios['another_of_first_sentence']:.1f} %",
+        ]
 
 
 def _precisions(record: dict[str, dict[str, float]]) -> Iterator[list[str]]:

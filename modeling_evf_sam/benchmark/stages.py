@@ -143,10 +143,9 @@ def transformers_encoding(encoder: nn.Module, pixel_values: Tensor) -> Action:
 def matrix_product(device: torch.device, precision: str) -> Action:
     """A product of square matrices, as linear layers have it: the rate that a device reaches in a precision."""
     side = PRODUCT_SIDES.get(device.type, 2048)
-    layer = nn.Sequential(nn.Linear(side, side, bias=False, device=device))
-    tokens = torch.randn(side, side, device=device)
+    dtype = torch.float32 if precision == INT8 else getattr(torch, precision)
+    layer = nn.Sequential(nn.Linear(side, side, bias=False, device=device, dtype=dtype))
+    tokens = torch.randn(side, side, device=device, dtype=dtype)
     if precision == INT8:
         quantize_linear_layers(layer)
-    else:
-        layer, tokens = (part.to(getattr(torch, precision)) for part in (layer, tokens))
     return Action(what=PRODUCT, dtype=precision, run=lambda: layer(tokens))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.cli.options import DeviceOption, ModelOption
+from modeling_evf_sam.cli.options import DeviceOption, DtypeOption, ModelOption
 
 
 def run(
@@ -18,6 +18,7 @@ def run(
         typer.Option(min=1, max=65535, help="Where to listen.", show_default="the first free one from 7860"),
     ] = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
 ) -> None:
     """Opens a page: a photo, sentences, clicks; masks.
 
@@ -30,7 +31,7 @@ def run(
     from modeling_evf_sam.cli.loading import load_model
     from modeling_evf_sam.demo.segmenting import Segmenter
 
-    page = build_page(Segmenter(*load_model(model, device), model))
+    page = build_page(Segmenter(*load_model(model, device, dtype), model))
     try:
         address = open_page(page, host=host, port=port)
     except OSError:
