@@ -54,8 +54,8 @@ GLANCE = """\
 
 SAM's image encoder, and how many times as long that of transformers takes in float32; a whole call, how many times as
 long one with 10 sentences takes, and 10 calls instead of that one; and the share of a call that another sentence about
-an encoded photo takes. One photo, two cores of an AMD EPYC with AVX2, shared with other machines: the same call differs
-by a fifth from run to run.
+an encoded photo takes. One photo, two cores of an AMD EPYC with AVX2, shared with other machines, where the same call
+differs by a fifth from run to run.
 """
 PRECISIONS = """\
 ## Precisions

@@ -69,7 +69,7 @@ def segment_dataset(
         progress: wraps the numbers of photos of the finished blocks; gets the number of all photos too.
 
     Raises:
-        ValueError: Ray Data is missing.
+        ValueError: Ray Data is missing, or a worker cannot load the model.
     """
     before = done_photos(output)
     names = [name for name in job.names if job.prompts(name)]
@@ -101,7 +101,10 @@ def _table(job: Job, names: list[str]) -> "pyarrow.Table":
 
 
 class Worker:
-    """A `Segmenter` as Ray Data calls it: a block of photos in, what became of them out."""
+    """A `Segmenter` as Ray Data calls it: a block of photos in, what became of them out.
+
+    Ray would try again without end where the making of a worker fails, so that a mistake is kept and told instead.
+    """
 
     def __init__(self, *, shared: list[Prompt], threads: int, **settings: Any):
         import torch
@@ -109,15 +112,21 @@ class Worker:
         from .segmenter import Segmenter
 
         torch.set_num_threads(threads)
-        self.shared, self.segmenter = shared, Segmenter(**settings)
+        self.shared, self.mistake = shared, ""
+        try:
+            self.segmenter = Segmenter(**settings)
+        except (ValueError, OSError) as error:
+            self.mistake = str(error)
 
     def __call__(self, block: "pyarrow.Table") -> dict[str, list]:
-        """Segments one block; returns the number of its photos, and its failures as JSON."""
+        """Segments one block; returns the number of its photos, its failures as JSON, and why nothing can be done."""
+        if self.mistake:
+            return {"photos": [0], "failures": ["[]"], "mistake": [self.mistake]}
         photos = [
             (row["image"], self.shared or [Prompt(*pair) for pair in zip(row["texts"], row["semantic"], strict=True)])
             for row in block.to_pylist()
         ]
-        return {"photos": [len(photos)], "failures": [json.dumps(self.segmenter.segment(photos))]}
+        return {"photos": [len(photos)], "failures": [json.dumps(self.segmenter.segment(photos))], "mistake": [""]}
 
 
 def _run_on_ray(
@@ -153,6 +162,8 @@ def _run_on_ray(
 def _collect(results: Iterable[dict[str, Any]], file: Path, summary: Summary) -> Iterator[int]:
     """Adds results to the summary, failures to the file, and yields how many photos each result stands for."""
     for result in results:
+        if result["mistake"]:
+            raise ValueError(result["mistake"])
         failures = json.loads(result["failures"])
         if failures:
             with file.open("a", encoding="utf-8") as stream:

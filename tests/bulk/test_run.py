@@ -74,6 +74,12 @@ def test_a_stopped_run_goes_on_where_it_was(segment, place):
     assert _failures(place) == [NAMES[1]]
 
 
+def test_a_worker_without_a_model_ends_the_run(segment, place):
+    with pytest.raises(ValueError, match="device 'abacus' cannot be used"):
+        segment(device="abacus")
+    assert not list((place / "out").iterdir())
+
+
 def test_a_mended_photo_is_done_and_no_longer_listed(segment, place):
     segment()
     Image.new("RGB", (50, 40)).save(place / "photos" / NAMES[1])

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -46,7 +47,9 @@ def test_a_killed_run_goes_on_where_it_was(arguments, place, capsys):
     assert first
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert f"out: {9 - len(first)} photos segmented" in out
+    done, before = (int(re.search(text, out)[1]) for text in (r"out: (\d+) photos segm", r"(\d+) photos were already"))
+    assert len(first) <= before  # a worker may outlive the process that was killed by a moment
+    assert done + before == 9
     assert "1 photos failed: out/failures.jsonl" in out
     assert {part: part.stat().st_mtime_ns for part in first} == first
     rows = [row for part in place.glob("out/part-*.parquet") for row in parquet.read_table(part)["image"].to_pylist()]
