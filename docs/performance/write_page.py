@@ -45,9 +45,10 @@ own encoder.
   itself. Elsewhere float32. Never float16 on a CPU.
 - On a CPU, `--dtype int8`, or `modeling_evf_sam.quantization.quantize(model)`, computes the linear layers of both
   encoders in int8. What that does to the masks is [below](#precisions).
-- `model.get_image_embeddings`, `model.read_sentences` and `model.decode_prompts` compile without graph breaks, once
-  for the first length and number of sentences and once for all others: `model.read_sentences =
-  torch.compile(model.read_sentences)`. What it brings was not measured; CUDA graphs were not tried.
+- For many sentences, `model.read_sentences = torch.compile(model.read_sentences)`, and the same for
+  `model.decode_prompts`: what it brings is [below](#choices). They compile without graph breaks, once for the first
+  length and number of sentences and once for all others, which takes a minute. `model.get_image_embeddings` compiles
+  too, but then computes attention as a GPU does, which is slower on a CPU. CUDA graphs were not tried.
 """
 GLANCE = """\
 ## At a glance
@@ -70,7 +71,7 @@ CHOICES = """\
 Ways to compute the same, timed in turns in float32 on two cores of an AMD EPYC with AVX2: the median of 15
 (`docs/performance/compare_choices.py`). On a CPU, attention is computed in blocks: fastest for a whole photo; in
 windows they and the written-out bias take turns in being first, from run to run. Queries, keys and values of BEIT-3
-stay three products, as one product is no faster.
+stay three products, as one product is no faster. Sentences have 10 tokens and are those of evf-sam-vit-b.
 """
 
 
