@@ -6,6 +6,7 @@ from torch import nn
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel
 from modeling_evf_sam.quantization import quantize, quantize_linear_layers
+from tests.golden import SYSTEMS, golden_config
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,17 @@ def test_masks_are_nearly_the_same(whole, recwarn):
     found, expected = short(**batch).pred_masks, whole(**batch).pred_masks
     assert not torch.equal(found, expected)
     assert (found - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_sam(name):
+    model = quantize(EvfSamModel(golden_config(**SYSTEMS[name])).eval())
+    side = model.config.view_size
+    views = {"pixel_values": torch.randn(1, 3, side, side), "multimodal_pixel_values": torch.randn(1, 3, 32, 32)}
+    assert model(**views, input_ids=torch.full((1, 2, 6), 7)).pred_masks.isfinite().all()
+    for encoder in (model.sam.vision_encoder, model.multimodal_encoder):
+        assert not any(type(module) is nn.Linear for module in encoder.modules())
 
 
 def test_both_encoders_and_nothing_else(whole):

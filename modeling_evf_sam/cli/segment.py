@@ -79,9 +79,10 @@ def run(
 def _pictures_of(record: Path) -> set[str]:
     """Names of the pictures that an earlier run wrote beside its record."""
     try:
-        return {ATTENTION, *(Path(entry["file"]).name for entry in json.loads(record.read_bytes())["masks"])}
+        names = {Path(entry["file"]).name for entry in json.loads(record.read_bytes())["masks"]}
     except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
         return set()
+    return {ATTENTION, *(name for name in names if name.endswith(".png"))}
 
 
 def _spatial_prompts(points: list[str], box: str | None, count: int) -> dict[str, Any]:
