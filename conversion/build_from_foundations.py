@@ -28,8 +28,8 @@ def build(
 
     Writes weights, configuration, processor (where there is a tokenizer), a model card and conversion_report.json.
     """
-    from _foundations import from_foundations
-    from _result import write_model
+    from modeling_evf_sam.originals.foundations import from_foundations
+    from modeling_evf_sam.originals.result import write_model
 
     converted = from_foundations(sam, beit3, tokenizer=tokenizer, seed=seed)
     write_model(converted, output, dtype=dtype, max_shard_size=max_shard_size, verify=verify, push_to_hub=push_to_hub)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
-    from .image_processing_evf_sam import EvfSamImageProcessor
-    from .modeling_beit3 import Beit3Model
-    from .modeling_efficient_sam import EfficientSamModel
-    from .modeling_evf_sam import EvfSamModel, EvfSamOutput
-    from .pipeline_evf_sam import EvfSamPipeline
-    from .predictor_evf_sam import EvfSamPredictor
-    from .processing_evf_sam import EvfSamProcessor
+    from modeling_evf_sam.configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
+    from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
+    from modeling_evf_sam.inference.predictor import EvfSamPredictor
+    from modeling_evf_sam.modeling_beit3 import Beit3Model
+    from modeling_evf_sam.modeling_efficient_sam import EfficientSamModel
+    from modeling_evf_sam.modeling_evf_sam import EvfSamModel, EvfSamOutput
+    from modeling_evf_sam.pipeline_evf_sam import EvfSamPipeline
+    from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 __version__ = "0.1.0"
 

@@ -213,7 +213,11 @@ class EvfSamConfig(PreTrainedConfig):
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict, dict]:
         """Read a configuration as transformers does; that of an original release follows from its tensors."""
-        from .original_releases import find_release, read_release, release_config  # which build configurations
+        from modeling_evf_sam.originals.releases import (  # which build configurations
+            find_release,
+            read_release,
+            release_config,
+        )
 
         release = find_release(pretrained_model_name_or_path, **kwargs)
         if release is None:

@@ -18,16 +18,17 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .checkpoint_files import is_finite
+from modeling_evf_sam.hub.code import PushCodeMixin
+from modeling_evf_sam.originals.converting import convert_state_dict
+from modeling_evf_sam.originals.reading import is_finite
+from modeling_evf_sam.originals.releases import find_release, read_release, release_config
+
 from .configuration_evf_sam import PADDING, EvfSamConfig
 from .image_processing_evf_sam import resize_mask_logits
 from .loss_evf_sam import bce_loss, dice_loss
 from .modeling_efficient_sam import EfficientSamModel
 from .multimodal_encoders import multimodal_encoder
-from .original_checkpoints import convert_state_dict
-from .original_releases import find_release, read_release, release_config
 from .presets import PRESETS
-from .remote_code import PushCodeMixin
 from .sam_attention import use_own_layers
 
 # Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.

@@ -16,10 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
+from modeling_evf_sam.hub.code import write_code
+
 from .modeling_evf_sam import EvfSamOutput
 from .photos import PHOTO_FORMATS, Photo, open_photo, to_rgb
 from .processing_evf_sam import SPATIAL_PROMPTS
-from .remote_code import write_code
 
 PROMPTS = ("text", "semantic", *SPATIAL_PROMPTS)
 WEB = ("http://", "https://")

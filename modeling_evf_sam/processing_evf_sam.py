@@ -10,11 +10,12 @@ from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from modeling_evf_sam.hub.code import PushCodeMixin
+from modeling_evf_sam.originals.releases import find_release, load_tokenizer
+
 from .configuration_evf_sam import PADDING, EvfSamConfig
 from .image_processing_evf_sam import MULTIMODAL_VIEWS, EvfSamImageProcessor, resize_mask_logits
-from .original_releases import find_release, load_tokenizer
 from .photos import Photo
-from .remote_code import PushCodeMixin
 
 SEMANTIC_TOKEN = "[semantic]"
 SPATIAL_PROMPTS = ("input_points", "input_labels", "input_boxes")

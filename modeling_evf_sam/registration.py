@@ -15,7 +15,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModel
 
-from .configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
+from modeling_evf_sam.configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
 
 
 class _Later:
@@ -73,7 +73,7 @@ class _AfterImport(MetaPathFinder):
 def _register_image_processor() -> None:
     from transformers import AutoImageProcessor
 
-    from .image_processing_evf_sam import EvfSamImageProcessor
+    from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 
     backends = {"pil": EvfSamImageProcessor, "torchvision": EvfSamImageProcessor}
     AutoImageProcessor.register(EvfSamConfig, image_processor_classes=backends, exist_ok=True)
@@ -82,7 +82,7 @@ def _register_image_processor() -> None:
 def _register_processor() -> None:
     from transformers import AutoProcessor
 
-    from .processing_evf_sam import EvfSamProcessor
+    from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
     AutoProcessor.register(EvfSamConfig, EvfSamProcessor, exist_ok=True)
 
@@ -90,7 +90,7 @@ def _register_processor() -> None:
 def _register_pipeline() -> None:
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from .remote_code import TASK
+    from modeling_evf_sam.hub.code import TASK
 
     pipeline: Any = _Later(".pipeline_evf_sam", "EvfSamPipeline")
     PIPELINE_REGISTRY.register_pipeline(TASK, pipeline, pt_model=AutoModel, type="multimodal")

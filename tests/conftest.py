@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, SamConfig
 
 from modeling_evf_sam import Beit3Config, EvfSamConfig, EvfSamImageProcessor, EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.training.tokenizer import train_tokenizer
+from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.referring_sample import ReferringSample
-from modeling_evf_sam.data.rendered_scenes import RenderedScenes
 from modeling_evf_sam.evaluation.evaluator import EvaluationResult, evaluate_model
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 from tests.flat_scenes import draw_shape, flat_scene, sentences
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from evf_sam_cli import app, main
 from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.cli import app, main
 from tests.miniatures import LEFT, ref, write_refer
 
 ROOT = Path(__file__).parents[1]

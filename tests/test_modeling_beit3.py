@@ -3,7 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from modeling_evf_sam import Beit3Config, Beit3Model
-from modeling_evf_sam.original_checkpoints import convert_state_dict
+from modeling_evf_sam.originals.converting import convert_state_dict
 from tests.golden import GOLDEN_ENCODER, ruled_tensor
 
 SIZES = {name: value for name, value in GOLDEN_ENCODER.items() if name != "model_type"}

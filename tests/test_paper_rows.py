@@ -6,7 +6,7 @@ import torch
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.open_dataset import open_dataset
 from modeling_evf_sam.presets import PRESETS
-from modeling_evf_sam.training.ablation import load_ablation
+from modeling_evf_sam.rendered_scenes.ablation import load_ablation
 from modeling_evf_sam.training.freezing import PAPERS_PARTS, PARTS, freeze_all_but
 from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM, GOLDEN_SAM2
 from tests.tiny_encoders import CLIP, VILT, bert_tokenizer, clip_tokenizer

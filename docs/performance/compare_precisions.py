@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 
 OTHERS = ("bfloat16", "int8")
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from modeling_evf_sam.benchmark.report import duration, markdown
-from modeling_evf_sam.benchmark.stages import CALL, ENCODE
+from modeling_evf_sam.bench.report import duration, markdown
+from modeling_evf_sam.bench.stages import CALL, ENCODE
 
 HERE = Path(__file__).parent
 INTRODUCTION = """\
@@ -43,8 +43,8 @@ own encoder.
   [segment-dataset](bulk.md).
 - `from_pretrained(..., dtype=torch.bfloat16)` where the hardware computes in it; the command line chooses it there by
   itself. Elsewhere float32. Never float16 on a CPU.
-- On a CPU, `--dtype int8`, or `modeling_evf_sam.quantization.quantize(model)`, computes the linear layers of both
-  encoders in int8. What that does to the masks is [below](#precisions).
+- On a CPU, `--dtype int8`, or `modeling_evf_sam.inference.quantization.quantize(model)`, computes the linear layers
+  of both encoders in int8. What that does to the masks is [below](#precisions).
 - For many sentences, `model.read_sentences = torch.compile(model.read_sentences)`, and the same for
   `model.decode_prompts`: what it brings is [below](#choices). They compile without graph breaks, once for the first
   length and number of sentences and once for all others, which takes a minute. `model.get_image_embeddings` compiles

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from .files import entries, inside, open_sized_photo, read_json
+from modeling_evf_sam.data.files import entries, inside, open_sized_photo, read_json
 
 Segment = Callable[[Image.Image, Sequence[Sequence[float]]], tuple[np.ndarray, list[float]]]
 

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from transformers import PretrainedConfig, Sam2Model, SamModel
 
-from ..image_processing_evf_sam import EvfSamImageProcessor, resize_mask_logits
+from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor, resize_mask_logits
 
 if TYPE_CHECKING:
-    from ..modeling_evf_sam import EvfSamModel
+    from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 
 # model_type -> the class, and how a photo becomes its view; the files of SAM-2 on the Hub are those for video
 SAMS = {"sam": (SamModel, "pad"), "sam2": (Sam2Model, "stretch"), "sam2_video": (Sam2Model, "stretch")}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .files import entries, inside, open_sized_photo, read_json
-from .referring_dataset import ReferringDataset, Target
-from .segmentations import draw_segmentation
+from modeling_evf_sam.data.files import entries, inside, open_sized_photo, read_json
+from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.data.segmentations import draw_segmentation
 
 
 class CocoDataset(ReferringDataset):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..photos import MAX_PIXELS, open_photo
+from modeling_evf_sam.photos import MAX_PIXELS, open_photo
 
 MAP_MODES = ("1", "L", "P", "I", "I;16")
 

@@ -5,8 +5,8 @@ from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import check_entry
-from .references import Reference, ReferenceDataset
+from modeling_evf_sam.data.files import check_entry
+from modeling_evf_sam.data.references import Reference, ReferenceDataset
 
 if TYPE_CHECKING:
     from datasets import Dataset

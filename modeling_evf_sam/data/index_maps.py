@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..photos import open_photo
-from .files import read_json, read_map
-from .referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.data.files import read_json, read_map
+from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.photos import open_photo
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 NO_CATEGORY = (0, 255)  # indices that need no label

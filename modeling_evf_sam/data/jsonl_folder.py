@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..photos import open_photo
-from .files import inside, read_map
-from .referring_dataset import ReferringDataset, Target
-from .segmentations import draw_segmentation
+from modeling_evf_sam.data.files import inside, read_map
+from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.data.segmentations import draw_segmentation
+from modeling_evf_sam.photos import open_photo
 
 FIELDS = {"image", "text", "mask", "semantic"}
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .referring_dataset import ReferringDataset
-from .referring_sample import ReferringSample
+from modeling_evf_sam.data.referring_dataset import ReferringDataset
+from modeling_evf_sam.data.referring_sample import ReferringSample
 
 ATTEMPTS = 100  # a draw may meet photos without sentences
 

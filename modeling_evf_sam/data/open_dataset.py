@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from .coco_categories import CocoDataset
-from .hub_references import HubReferDataset, hub_held_out_photos
-from .index_maps import open_human_parsing, open_scene_parsing
-from .jsonl_folder import JsonlDataset
-from .refer_layout import ReferDataset, held_out_photos
-from .references import ReferenceDataset
-from .referring_dataset import ReferringDataset
+from modeling_evf_sam.data.coco_categories import CocoDataset
+from modeling_evf_sam.data.hub_references import HubReferDataset, hub_held_out_photos
+from modeling_evf_sam.data.index_maps import open_human_parsing, open_scene_parsing
+from modeling_evf_sam.data.jsonl_folder import JsonlDataset
+from modeling_evf_sam.data.refer_layout import ReferDataset, held_out_photos
+from modeling_evf_sam.data.references import ReferenceDataset
+from modeling_evf_sam.data.referring_dataset import ReferringDataset
 
 PATTERNS = {
     "refer": "refer:ROOT:refcoco:unc",

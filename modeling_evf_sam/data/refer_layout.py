@@ -9,9 +9,9 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from .files import check_entry, entries, read_json
-from .plain_pickle import load_plain_pickle
-from .references import Reference, ReferenceDataset
+from modeling_evf_sam.data.files import check_entry, entries, read_json
+from modeling_evf_sam.data.plain_pickle import load_plain_pickle
+from modeling_evf_sam.data.references import Reference, ReferenceDataset
 
 COCO_PHOTOS = Path("images/mscoco/images/train2014")
 PHOTOS = {

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .files import inside, open_sized_photo
-from .referring_dataset import ReferringDataset, Target
-from .segmentations import draw_segmentation
+from modeling_evf_sam.data.files import inside, open_sized_photo
+from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.data.segmentations import draw_segmentation
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .referring_sample import ReferringSample
+from modeling_evf_sam.data.referring_sample import ReferringSample
 
 
 @dataclass(frozen=True, kw_only=True)

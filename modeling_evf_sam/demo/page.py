@@ -13,7 +13,6 @@ import gradio as gr
 from PIL import Image
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.data.rendered_scenes import RenderedScenes
 from modeling_evf_sam.demo.marks import Marks, draw_marks, to_photo
 from modeling_evf_sam.demo.segmenting import (
     MAX_CHARACTERS,
@@ -26,6 +25,7 @@ from modeling_evf_sam.demo.segmenting import (
     read_sentences,
     summarize,
 )
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 
 SCENES = (4, 21, 9, 25)  # of the test split
 KINDS = ("attribute", "superlative", "relation")  # of sentence, about one object

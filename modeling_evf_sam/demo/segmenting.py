@@ -15,13 +15,13 @@ import numpy as np
 from PIL import Image
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.attention_maps import attention_maps
-from modeling_evf_sam.cli.writing import write_json
 from modeling_evf_sam.demo.marks import Marks, view_size
+from modeling_evf_sam.files import write_json
+from modeling_evf_sam.inference.attention_maps import attention_maps
+from modeling_evf_sam.inference.drawing import COLOURS, attention_figure, draw_masks
+from modeling_evf_sam.inference.predictor import EvfSamPredictor
+from modeling_evf_sam.inference.segmentation import result_record, write_pictures
 from modeling_evf_sam.photos import open_photo
-from modeling_evf_sam.predictor_evf_sam import EvfSamPredictor
-from modeling_evf_sam.results import result_record, write_pictures
-from modeling_evf_sam.visualization import COLOURS, attention_figure, draw_masks
 
 MAX_UPLOAD = 20_000_000  # bytes
 MAX_PIXELS = 25_000_000  # of a photo

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ..processing_evf_sam import EvfSamProcessor
-from .draws import Draw
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.training.draws import Draw
 
 
 class ReferringCollator:

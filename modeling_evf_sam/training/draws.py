@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from PIL import Image
 from torch.utils.data import Dataset
 
-from ..data.mixture import DatasetMixture
-from ..data.open_dataset import open_dataset
-from ..data.referring_dataset import ReferringDataset, Target
-from ..data.referring_sample import ReferringSample
-from ..processing_evf_sam import EvfSamProcessor
-from .finetune_recipe import DataSettings
+from modeling_evf_sam.data.mixture import DatasetMixture
+from modeling_evf_sam.data.open_dataset import open_dataset
+from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.data.referring_sample import ReferringSample
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.training.recipe import DataSettings
 
 SUBSTITUTES = 10  # draws that may follow a bad one before the run gives up
 

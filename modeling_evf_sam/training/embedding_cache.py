@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.image_processing_utils import BatchFeature
 
-from ..image_processing_evf_sam import EvfSamImageProcessor
-from ..modeling_evf_sam import EvfSamModel
-from ..processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 ENCODER = "sam.vision_encoder."
 SAM2_LEVELS = ("sam.mask_decoder.conv_s0.", "sam.mask_decoder.conv_s1.", "sam.no_memory_embedding")

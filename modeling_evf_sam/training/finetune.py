@@ -19,20 +19,20 @@ from rich.progress import track
 from transformers import TrainingArguments
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
-from ..cli.writing import whole_folder
-from ..data.mixture import DatasetMixture
-from ..data.referring_dataset import ReferringDataset
-from ..modeling_evf_sam import EvfSamModel
-from ..processing_evf_sam import EvfSamProcessor
-from .checkpoints import STAGING, naming, newest_checkpoint
-from .collate import ReferringCollator
-from .draws import Draws, training_datasets, validation_dataset
-from .embedding_cache import CachedProcessor, EmbeddingCache
-from .finetune_recipe import FinetuneRecipe
-from .freezing import freeze_all_but
-from .lora import add_lora, merge_lora
-from .referring_trainer import ReferringTrainer
-from .starting_model import starting_model
+from modeling_evf_sam.data.mixture import DatasetMixture
+from modeling_evf_sam.data.referring_dataset import ReferringDataset
+from modeling_evf_sam.files import whole_folder
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.training.checkpoints import STAGING, naming, newest_checkpoint
+from modeling_evf_sam.training.collate import ReferringCollator
+from modeling_evf_sam.training.draws import Draws, training_datasets, validation_dataset
+from modeling_evf_sam.training.embedding_cache import CachedProcessor, EmbeddingCache
+from modeling_evf_sam.training.freezing import freeze_all_but
+from modeling_evf_sam.training.lora import add_lora, merge_lora
+from modeling_evf_sam.training.recipe import FinetuneRecipe
+from modeling_evf_sam.training.starting_model import starting_model
+from modeling_evf_sam.training.trainer import ReferringTrainer
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from ..modeling_evf_sam import EvfSamModel
-from .finetune_recipe import LoraSettings
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.training.recipe import LoraSettings
 
 
 def add_lora(model: EvfSamModel, settings: LoraSettings) -> None:

@@ -19,12 +19,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..configuration_evf_sam import EvfSamConfig
-from ..image_processing_evf_sam import EvfSamImageProcessor
-from ..modeling_evf_sam import EvfSamModel
-from ..presets import BEIT3_BASE, SAM_BASE
-from .embedding_cache import EmbeddingCache
-from .freezing import PAPERS_PARTS, freeze_all_but
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.presets import BEIT3_BASE, SAM_BASE
+from modeling_evf_sam.training.embedding_cache import EmbeddingCache
+from modeling_evf_sam.training.freezing import PAPERS_PARTS, freeze_all_but
 
 WAYS = ("fill", "without", "with")
 SENTENCES, TOKENS = 3, 12

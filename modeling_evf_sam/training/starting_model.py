@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, set_seed
 
-from .. import DEFAULT_CHECKPOINT
-from ..checkpoint_files import PICKLES, read_tensors
-from ..configuration_evf_sam import EvfSamConfig
-from ..modeling_evf_sam import EvfSamModel
-from ..original_checkpoints import convert_state_dict, refuse_misfits
-from ..presets import PRESETS
-from ..processing_evf_sam import EvfSamProcessor
-from .finetune_recipe import FinetuneRecipe
+from modeling_evf_sam import DEFAULT_CHECKPOINT
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.originals.converting import convert_state_dict, refuse_misfits
+from modeling_evf_sam.originals.reading import PICKLES, read_tensors
+from modeling_evf_sam.presets import PRESETS
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.training.recipe import FinetuneRecipe
 
 
 def starting_model(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:

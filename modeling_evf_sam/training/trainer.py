@@ -1,94 +1,134 @@
-"""transformers' Trainer, with gIoU and cIoU in its progress and a rate of its own for the mask decoder."""
+"""transformers' Trainer for sentences and target masks: draws in their order, whole checkpoints, gIoU and cIoU."""
 
+import logging
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
+from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import Dataset
-from transformers import EvalPrediction, Trainer
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+from transformers.integrations import is_deepspeed_zero3_enabled
 
-from ..data.expressions import Expression
-from ..data.rendered_scenes import RenderedScenes, Scene
-from .objectives import Objective
+from modeling_evf_sam.data.referring_sample import ReferringSample
+from modeling_evf_sam.evaluation.evaluator import EvaluationResult, evaluate_model
+from modeling_evf_sam.training.checkpoints import STAGING, naming, publish
 
-
-class DrawnScenes(Dataset):
-    """Scenes with their expressions, as the objectives collate them."""
-
-    def __init__(self, scenes: RenderedScenes):
-        self.scenes = scenes
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def __getitem__(self, index: int) -> tuple[Scene, list[Expression]]:
-        return self.scenes.draw(index)
+logger = logging.getLogger(__name__)
 
 
-def iou_sums(outputs: dict[str, Tensor]) -> Tensor:
-    """Sum of the IoUs, their number, and the sums of intersections and unions of one batch: (1, 4).
+class ReferringTrainer(Trainer):
+    """Trains an `EvfSamModel` on `Draws`.
 
-    Sums, because batches of different sizes cannot be gathered from several processes.
+    Step k reads items k * B to (k + 1) * B of the draws, B being the batch over all processes and micro-batches, so a
+    run that was stopped goes on with the same data. The loss is the mean over the masks of a micro-batch, and the
+    gradient of a step the mean over its micro-batches and processes, as in the original: where photos have fewer
+    sentences than others, how a batch is cut changes the weight of a sentence a little.
+
+    Args:
+        *args: as for `Trainer`.
+        skip_faults: go on after a sample that cannot be read.
+        image_encoder: file with the image encoder's weights, where the model goes without them.
+        **kwargs: as for `Trainer`; `eval_dataset` yields `ReferringSample`s.
     """
-    intersections, unions = outputs["intersections"].double(), outputs["unions"].double()
-    ious = torch.where(unions > 0, intersections / unions.clamp(min=1), 1.0)
-    return torch.stack([ious.sum(), torch.ones_like(ious).sum(), intersections.sum(), unions.sum()])[None]
 
+    control: Any
 
-def iou_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """The gIoU and cIoU of an evaluation; the predictions are `iou_sums` of its batches."""
-    ious, count, intersections, unions = prediction.predictions.sum(0).tolist()
-    return {"giou": ious / count, "ciou": intersections / unions}
+    def __init__(self, *args: Any, skip_faults: bool = False, image_encoder: Path | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.skip_faults, self.image_encoder = skip_faults, image_encoder
+        self.faults: dict[str, int] = {}
+        self.loss_parts: list[Tensor] = []
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
-class ObjectiveTrainer(Trainer):
-    """Trains an `Objective`; each log line has the IoU of the batches since the last one."""
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Train on one micro-batch, after a look at what was wrong with its samples.
 
-    def __init__(self, *args: Any, decoder_learning_rate: float | None = None, **kwargs: Any):
-        super().__init__(*args, compute_metrics=iou_metrics, **kwargs)
-        self.decoder_learning_rate = decoder_learning_rate or self.args.learning_rate
-        self.sums: list[Tensor] = []
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """AdamW without decay of vectors and embeddings, in one group for the mask decoder and one for the rest."""
-        assert isinstance(self.model, Objective)
-        decoder = {id(parameter) for parameter in self.model.model.sam.mask_decoder.parameters()}
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                groups.setdefault((id(parameter) in decoder, parameter.ndim > 1), []).append(parameter)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": parameters,
-                    "lr": self.decoder_learning_rate if in_decoder else self.args.learning_rate,
-                    "weight_decay": self.args.weight_decay if is_matrix else 0.0,
-                }
-                for (in_decoder, is_matrix), parameters in groups.items()
-            ],
-            betas=(self.args.adam_beta1, self.args.adam_beta2),
-            fused=True,
-        )
-        return self.optimizer
+        Raises:
+            ValueError: a sample cannot be read, and is not to be skipped; or too many cannot.
+        """
+        for fault in inputs.pop("faults"):
+            self._count(fault)
+        if not inputs:
+            raise ValueError(f"one bad sample after another, the last: {next(reversed(self.faults))}")
+        return super().training_step(model, inputs, *args, **kwargs)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-        """The objective's own loss."""
+        """The model's own loss."""
         outputs = model(**inputs)
-        if model.training:
-            self.sums.append(iou_sums(outputs))
-        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
-
-    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss, what `iou_metrics` counts, and a stand-in for the labels, which the Trainer wants to see."""
-        with torch.no_grad():
-            loss, outputs = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
-        sums = iou_sums(outputs)
-        return loss.detach(), sums, sums
+        self.loss_parts.append(torch.stack([outputs.loss_dict["bce"], outputs.loss_dict["dice"]]).detach())
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add gIoU and cIoU to the line of the training loss."""
-        if "loss" in logs and self.sums:
-            figures = iou_metrics(EvalPrediction(torch.cat(self.sums).cpu().numpy(), None))
-            logs = {**logs, **{name: round(value, 4) for name, value in figures.items()}}
-            self.sums.clear()
+        """Add the parts of the loss to its line."""
+        if "loss" in logs and self.loss_parts:
+            bce, dice = torch.stack(self.loss_parts).mean(0).tolist()
+            logs = {**logs, "bce": round(bce, 4), "dice": round(dice, 4)}
+            self.loss_parts.clear()
         super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Score the evaluation photos at their own size; each process takes its share, and none is counted twice."""
+        shares = 1 if is_deepspeed_zero3_enabled() else self.args.world_size  # its forwards need all processes
+        photos = range(self.args.process_index % shares, len(self.eval_dataset), shares)
+        with self.compute_loss_context_manager():
+            result = evaluate_model(
+                self.accelerator.unwrap_model(self.model),
+                self.data_collator.processor,
+                self._eval_samples(photos),
+                batch_size=self.args.per_device_eval_batch_size,
+            )
+        if shares > 1:
+            result = EvaluationResult(gather_object(result.sentences))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in result.overall.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _eval_samples(self, photos: range) -> Iterator[ReferringSample]:
+        for index in photos:
+            try:
+                yield self.eval_dataset[index]
+            except (ValueError, OSError) as error:
+                self._count(" ".join(str(error).split()))
+
+    def _count(self, fault: str) -> None:
+        if not self.skip_faults:
+            raise ValueError(f"{fault} (or set data.bad_samples=skip)")
+        if fault not in self.faults:
+            logger.warning("skipped: %s", fault)
+        self.faults[fault] = self.faults.get(fault, 0) + 1
+
+    def report_faults(self) -> None:
+        """Say which samples were skipped how often, in this start of the run, over all processes."""
+        counts: dict[str, int] = {}
+        for faults in gather_object([self.faults]):
+            for fault, count in faults.items():
+                counts[fault] = counts.get(fault, 0) + count
+        if counts and self.is_world_process_zero():
+            lines = [f"{count} x {fault}" for fault, count in counts.items()]
+            logger.warning("%d bad samples were skipped:\n%s", sum(counts.values()), "\n".join(lines))
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(Path(self.args.output_dir) / STAGING)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        name = f"checkpoint-{self.state.global_step}"
+        staging, checkpoint = Path(self._get_output_dir(None), name), Path(self.args.output_dir, name)
+        with naming(checkpoint):
+            super()._save_checkpoint(*args, **kwargs)
+            self.accelerator.wait_for_everyone()
+            if self.is_world_process_zero():
+                publish(staging, checkpoint, keep=self.args.save_total_limit)
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if self.image_encoder is not None and self.args.should_save:
+            state_dict = {**(self.model.state_dict() if state_dict is None else state_dict)}
+            state_dict |= load_file(self.image_encoder)
+        super()._save(output_dir, state_dict)

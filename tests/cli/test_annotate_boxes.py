@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 from modeling_evf_sam.data.coco_categories import CocoDataset
 from tests.miniatures import LEFT, coco_record, write_json, write_photo
 

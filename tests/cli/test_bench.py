@@ -4,8 +4,8 @@ import sys
 import pytest
 from PIL import Image
 
-from modeling_evf_sam.benchmark.stages import CALL, ENCODE, STAGES
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
+from modeling_evf_sam.bench.stages import CALL, ENCODE, STAGES
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 
 OVERLAY = Path(__file__).parents[2] / "docs" / "overlay.png"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 from tests.miniatures import LEFT, ref, write_lines, write_photo, write_refer
 
 CUP = {"image": "cup.jpg", "text": "the cup", "mask": LEFT}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 
 SENTENCES = ["the red circle", "the blue square"]
 

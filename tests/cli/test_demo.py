@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from modeling_evf_sam.cli import demo
+from evf_sam_cli import demo
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch):

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from evf_sam_cli import main
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.cli import main
-from modeling_evf_sam.data.rendered_scenes import RenderedScenes
 from modeling_evf_sam.evaluation.evaluator import evaluate_model
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 from tests.miniatures import LEFT, MIDDLE, ref, write_lines, write_photo, write_refer
 
 
@@ -127,7 +127,7 @@ def test_dump_without_a_picture(tiny_checkpoint, tmp_path):
 DRIVER = """
 import json, sys
 from torch import distributed
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 distributed.init_process_group("gloo")
 print([main(arguments) for arguments in json.loads(sys.argv[1])], file=sys.stderr)
 """

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from modeling_evf_sam.cli import app, main
+from evf_sam_cli import app, main
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from modeling_evf_sam.cli import app, main
 )
 def test_help_needs_neither_torch_nor_transformers(arguments):
     program = (
-        "import sys; sys.argv[0] = 'evf-sam'; from modeling_evf_sam.cli import app, main; "
+        "import sys; sys.argv[0] = 'evf-sam'; from evf_sam_cli import app, main; "
         f"status = main({arguments}); print(sorted({{'torch', 'transformers', 'numpy'}} & set(sys.modules)), status)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

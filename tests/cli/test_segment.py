@@ -8,8 +8,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from safetensors.torch import load_file, save_file
 
+from evf_sam_cli import main
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.cli import main
 
 SENTENCES = ["the red circle", "Star -- left of the BLUE square!"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 
-PROGRAM = "import sys; from modeling_evf_sam.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from evf_sam_cli import main; sys.exit(main())"
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_without_ray_the_extra_is_named(arguments, place, monkeypatch, capsys):
 )
 def test_mistakes_end_the_run_before_it_begins(arguments, place, change, message, monkeypatch, capsys):
     pytest.importorskip("pyarrow", reason="bulk runs need the extra 'bulk'")
-    monkeypatch.setattr("modeling_evf_sam.bulk.run.check_ray", lambda: None)
+    monkeypatch.setattr("modeling_evf_sam.segment_dataset.on_ray.check_ray", lambda: None)
     (place / "long.txt").write_text("word " * 200)
     assert main([change.get(argument, argument) for argument in arguments]) == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]

@@ -1,6 +1,6 @@
 import pytest
 
-from modeling_evf_sam.cli import main
+from evf_sam_cli import main
 
 
 @pytest.mark.parametrize(

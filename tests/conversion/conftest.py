@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from modeling_evf_sam import EvfSamModel
-from modeling_evf_sam.original_checkpoints import original_state_dict
+from modeling_evf_sam.originals.converting import original_state_dict
 from tests.golden import GOLDEN_ENCODER, golden_config
 
 SCRIPTS = Path(__file__).parents[2] / "conversion"

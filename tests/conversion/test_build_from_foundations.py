@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.original_checkpoints import convert_state_dict
+from modeling_evf_sam.originals.converting import convert_state_dict
 from tests.golden import ruled_tensor
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.original_checkpoints import convert_state_dict, original_state_dict
+from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
 from tests.golden import golden_config
 
 GOLDEN_SIZES = {
@@ -30,10 +30,10 @@ def files(folder: Path) -> list[str]:
 @pytest.fixture
 def golden_sizes(monkeypatch):
     """Let the original code build the golden sizes."""
-    import _releases
+    from modeling_evf_sam.originals import release_conversion
 
     for table, entries in GOLDEN_SIZES.items():
-        monkeypatch.setattr(_releases, table, entries)
+        monkeypatch.setattr(release_conversion, table, entries)
 
 
 def test_the_golden_folder_becomes_ours(shared, workplace):
@@ -161,7 +161,7 @@ def test_sizes_that_the_original_cannot_build_are_refused(release, capsys):
 
 def test_sam2_gets_its_memory_back(shared, workplace):
     """SAM-2 of the smallest size and a tiny encoder, filled with zeros: names and shapes count."""
-    import _releases
+    from modeling_evf_sam.originals import release_conversion
 
     keys = json.loads((shared / "reference" / "keys" / "sam2_t.json").read_text())
     sam = {f"visual_model.{name}": torch.zeros(shape, dtype=torch.bfloat16) for name, shape, _ in keys}
@@ -173,7 +173,7 @@ def test_sam2_gets_its_memory_back(shared, workplace):
     report = json.loads(Path("ours/conversion_report.json").read_text())
     assert report["tensors"]["ignored"]["visual_model.memory_attention"] > 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_releases, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
+        patch.setattr(release_conversion, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
         options = ["--to-original", "--memory", "meta.safetensors"]
         assert run("ours", "--output", "theirs", *options, "--verify") == 0
     theirs = load_file("theirs/model.safetensors")
@@ -183,10 +183,12 @@ def test_sam2_gets_its_memory_back(shared, workplace):
 
 def test_efficient_sam_there_and_back(shared, workplace, monkeypatch):
     """Its 14 x 14 positions are stretched to the view, and found again."""
-    import _releases
+    from modeling_evf_sam.originals import release_conversion
 
-    monkeypatch.setattr(_releases, "ORIGINAL_SAMS", {("efficient_sam", 24, 2, 1024): ("EvfEffiSamModel", "tiny")})
-    monkeypatch.setattr(_releases, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
+    monkeypatch.setattr(
+        release_conversion, "ORIGINAL_SAMS", {("efficient_sam", 24, 2, 1024): ("EvfEffiSamModel", "tiny")}
+    )
+    monkeypatch.setattr(release_conversion, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
     source = shared / "golden" / "evf_efficient_sam" / "state_dict.safetensors"
     assert run(source, "--output", "ours", "--verify") == 0
     assert run("ours", "--output", "theirs", "--to-original", "--verify") == 0
@@ -294,10 +296,10 @@ def test_an_output_with_files_is_refused(release, capsys):
 
 
 def test_verify_finds_a_difference(release, monkeypatch, capsys):
-    import _result
+    from modeling_evf_sam.originals import result
 
     monkeypatch.setattr(
-        _result.EvfSamModel,
+        result.EvfSamModel,
         "from_pretrained",
         lambda folder, dtype: EvfSamModel(EvfSamConfig.from_pretrained(folder)),
     )

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel
-from modeling_evf_sam.original_checkpoints import original_state_dict
+from modeling_evf_sam.originals.converting import original_state_dict
 from modeling_evf_sam.presets import PRESETS
 from tests.golden import GOLDEN_SAM, ruled_tensor
 
@@ -29,7 +29,8 @@ import json, re, sys
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
 from _options import main
-import _releases, _result, convert_evf_sam
+import convert_evf_sam
+from modeling_evf_sam.originals import release_conversion, result
 peak = lambda: 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
 before = peak()
 assert main(convert_evf_sam.convert, sys.argv[1:]) == 0

@@ -3,9 +3,10 @@ import json
 
 import pytest
 import torch
-from _weights import file_sha256, write_weights
 from safetensors import safe_open
 from safetensors.torch import load_file
+
+from modeling_evf_sam.originals.weights import file_sha256, write_weights
 
 TENSORS = {
     "half": torch.randn(3).half(),

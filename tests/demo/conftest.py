@@ -28,8 +28,8 @@ def browser() -> Iterator:
 def segmenter():
     """The embedded checkpoint, which knows the shapes of the page's scenes."""
     pytest.importorskip("gradio", reason="the page needs the extra 'demo'")
-    from modeling_evf_sam.cli.loading import load_model
     from modeling_evf_sam.demo.segmenting import Segmenter
+    from modeling_evf_sam.inference.loading import load_model
 
     return Segmenter(*load_model(DEFAULT_CHECKPOINT, "cpu"), DEFAULT_CHECKPOINT)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_evf_sam.data.rendered_scenes import RenderedScenes
 from modeling_evf_sam.demo.marks import LINE, ON
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 
 pytest.importorskip("gradio", reason="the page needs the extra 'demo'")
 

@@ -11,7 +11,7 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.demo import segmenting
 from modeling_evf_sam.demo.marks import Marks
 from modeling_evf_sam.demo.segmenting import Segmenter, pack, read_photo, read_sentences, summarize
-from modeling_evf_sam.visualization import COLOURS
+from modeling_evf_sam.inference.drawing import COLOURS
 
 SENTENCES = ["the red circle", "a star"]
 NAMES = {"points": "points", "labels": "point_labels", "boxes": "boxes"}

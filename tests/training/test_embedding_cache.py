@@ -9,8 +9,8 @@ from PIL import Image
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.training.embedding_cache import CachedProcessor, EmbeddingCache
 from modeling_evf_sam.training.finetune import run_finetune
-from modeling_evf_sam.training.finetune_recipe import load_finetune_recipe
 from modeling_evf_sam.training.freezing import freeze_all_but
+from modeling_evf_sam.training.recipe import load_finetune_recipe
 from tests.golden import GOLDEN_ENCODER, SYSTEMS, golden_config
 
 PHOTOS = [Image.new("RGB", (20, 14), colour) for colour in ("red", "blue")]

@@ -12,13 +12,13 @@ from torch import Tensor
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.jsonl_folder import JsonlDataset
 from modeling_evf_sam.data.mixture import DatasetMixture
-from modeling_evf_sam.original_checkpoints import convert_state_dict, original_state_dict
+from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
 from modeling_evf_sam.training.checkpoints import MARKER
 from modeling_evf_sam.training.collate import ReferringCollator
 from modeling_evf_sam.training.draws import Draws
 from modeling_evf_sam.training.finetune import run_finetune
-from modeling_evf_sam.training.finetune_recipe import load_finetune_recipe
 from modeling_evf_sam.training.freezing import freeze_all_but
+from modeling_evf_sam.training.recipe import load_finetune_recipe
 from modeling_evf_sam.training.starting_model import starting_model
 from tests.golden import GOLDEN_ENCODER, GOLDEN_SAM
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.training.finetune import run_finetune
-from modeling_evf_sam.training.finetune_recipe import load_finetune_recipe
+from modeling_evf_sam.training.recipe import load_finetune_recipe
 
-COMMAND = ["-m", "modeling_evf_sam.cli", "train", "--recipe"]
+COMMAND = ["-m", "modeling_evf_sam", "train", "--recipe"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 SMALL_FILES = "import resource as r, sys; r.setrlimit(r.RLIMIT_FSIZE, (100_000, 100_000)); "
-MAIN = "from modeling_evf_sam.cli import main; sys.exit(main(sys.argv[1:]))"
+MAIN = "from evf_sam_cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def start(*arguments: object) -> subprocess.Popen:

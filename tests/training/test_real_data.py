@@ -9,7 +9,7 @@ import pytest
 from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.data.open_dataset import open_dataset
 from modeling_evf_sam.training.finetune import run_finetune
-from modeling_evf_sam.training.finetune_recipe import (
+from modeling_evf_sam.training.recipe import (
     DatasetShare,
     DataSettings,
     FinetuneRecipe,

@@ -1,0 +1,58 @@
+"""The `evf-sam` command. One file per verb; a verb imports what is slow to import when it runs."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from evf_sam_cli import (
+    ablate,
+    annotate_boxes,
+    bench,
+    card,
+    check_data,
+    compare,
+    demo,
+    evaluate,
+    segment,
+    segment_dataset,
+    train,
+)
+
+app = typer.Typer(
+    help="EVF-SAM: a sentence in, a mask out.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("segment")(segment.run)
+app.command("demo")(demo.run)
+app.command("segment-dataset")(segment_dataset.run)
+app.command("compare")(compare.run)
+app.command("train")(train.run)
+app.command("ablate")(ablate.run)
+app.command("evaluate")(evaluate.run)
+app.command("check-data")(check_data.run)
+app.command("annotate-boxes")(annotate_boxes.run)
+app.command("card")(card.run)
+app.command("bench")(bench.run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        arguments: what follows `evf-sam`; None takes the arguments of this process.
+
+    Returns:
+        The exit status: 0, or 2 after bad input, which is told in one line on standard error.
+    """
+    try:
+        return app(arguments, prog_name="evf-sam", standalone_mode=False) or 0
+    except TyperException as error:
+        message = f"{error.format_message().rstrip('.')}: see --help"
+    except (ValueError, OSError) as error:
+        message = str(error)
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return 2

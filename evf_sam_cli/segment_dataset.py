@@ -1,0 +1,103 @@
+"""`evf-sam segment-dataset`: many photos and sentences -> parquet, over processes and machines."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evf_sam_cli.options import DeviceOption, DtypeOption, ModelOption
+from modeling_evf_sam import DEFAULT_CHECKPOINT
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modeling_evf_sam.segment_dataset.reading import Prompt
+
+
+def run(
+    images: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGES", help="A folder, a glob in quotes, or a text or parquet list.", show_default=False
+        ),
+    ],
+    prompts: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PROMPTS",
+            help="A text file of sentences for all photos, or JSONL or parquet with image, text and semantic.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
+    model: ModelOption = DEFAULT_CHECKPOINT,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes with a model each.", show_default="one for each GPU, or 1")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos computed at a time.")] = 8,
+    part_size: Annotated[int, typer.Option(min=1, help="Photos in a file of the results.")] = 256,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+) -> None:
+    """Segments a whole collection of photos.
+
+    Writes parquet files with image, sentence, score, box, area and run lengths, and failures.jsonl with the photos
+    that could not be read. Photos that DIR already holds are not done again. See docs/bulk.md.
+    """
+    from rich.console import Console
+
+    from modeling_evf_sam.segment_dataset.on_ray import check_ray
+
+    check_ray()
+    from modeling_evf_sam.segment_dataset.on_ray import segment_dataset
+    from modeling_evf_sam.segment_dataset.reading import read_job
+    from modeling_evf_sam.segment_dataset.results import FAILURES, keep_settings
+
+    job = read_job(images, prompts)
+    if Path(model).exists():
+        model = str(Path(model).absolute())
+    _check_sentences(model, job.shared)
+    output.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(prompts.read_bytes()).hexdigest()
+    keep_settings(output, {"model": model, "dtype": dtype, "prompts": digest})
+    start = time.perf_counter()
+    summary = segment_dataset(
+        job,
+        output.absolute(),
+        model=model,
+        device=device,
+        dtype=dtype,
+        workers=workers,
+        batch_size=batch_size,
+        part_size=part_size,
+        progress=lambda counts, total: _show_progress(counts, total, Console(stderr=True)),
+    )
+    print(f"{output}: {summary.done} photos segmented in {time.perf_counter() - start:.0f} s")
+    if summary.done_before:
+        print(f"{summary.done_before} photos were already there")
+    if summary.without_sentence:
+        print(f"{summary.without_sentence} photos have no sentence")
+    if summary.failed:
+        print(f"{summary.failed} photos failed: {output / FAILURES}")
+
+
+def _check_sentences(model: str, shared: "list[Prompt]") -> None:
+    """Reads the sentences that all photos share, so that a mistake in them ends the run before it begins."""
+    from modeling_evf_sam import EvfSamProcessor
+
+    processor = EvfSamProcessor.from_pretrained(model)
+    if shared:
+        processor(text=[[prompt.text for prompt in shared]])
+
+
+def _show_progress(counts: Iterable[int], total: int, console: "Console") -> Iterator[int]:
+    from rich.progress import Progress
+
+    with Progress(console=console) as progress:
+        task = progress.add_task("segmenting", total=total)
+        for count in counts:
+            progress.advance(task, count)
+            yield count

@@ -1,0 +1,1 @@
+"""From photos and sentences to masks: loading, predicting, and what becomes of the result."""

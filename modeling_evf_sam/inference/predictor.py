@@ -1,0 +1,262 @@
+"""One photo, many sentences and clicks: a model and its processor with the photos that they have encoded.
+
+Shapes: P sentences, H and W the sides of the photo.
+"""
+
+import copy
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.image_processing_utils import BatchFeature
+
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.photos import Photo, to_rgb
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+
+
+@dataclass
+class EncodedPhoto:
+    """A photo as a model sees it.
+
+    Attributes:
+        inputs: what the processor made of it, without SAM's view.
+        image_embeddings: what `EvfSamModel.get_image_embeddings` made of SAM's view.
+    """
+
+    inputs: BatchFeature
+    image_embeddings: Tensor | list[Tensor]
+
+    @property
+    def num_bytes(self) -> int:
+        """The memory that it takes up, on whatever device."""
+        levels = [self.image_embeddings] if isinstance(self.image_embeddings, Tensor) else self.image_embeddings
+        return sum(tensor.nbytes for tensor in [*levels, *self.inputs.values()])
+
+
+@dataclass
+class _Request:
+    """Sentences with their points and boxes, in photo pixels, and the prompt tokens (1, P, D) that they became."""
+
+    sentences: list[str]
+    semantic: bool | Sequence[bool]
+    points: list[list[Sequence[float]]]
+    point_labels: list[list[int]]
+    boxes: Sequence[Sequence[float] | None] | None
+    mask_threshold: float
+    prompt_embeds: Tensor | None = None
+
+
+class EvfSamPredictor:
+    """Encodes a photo once, and segments in it what one sentence after the other names.
+
+    Predictors made by `share` have the model and the encoded photos in common, and each a current photo of its own:
+    one for each user or thread. `encode` and `predict` with a `photo` leave the current one alone, and may be called
+    from several threads on the same predictor.
+
+    Args:
+        model: in evaluation mode, on any device.
+        processor: the model's processor.
+        cache_bytes: how much memory encoded photos may take up, on the model's device, beside the current one; those
+            used longest ago go first. The embeddings of a photo of SAM ViT-H are 4.2 MB in float32.
+    """
+
+    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor, *, cache_bytes: int = 0):
+        self.model = model
+        self.processor = processor
+        self._cache = _PhotoCache(cache_bytes)
+        self._photo: EncodedPhoto | None = None
+        self._request: _Request | None = None
+
+    def share(self) -> "EvfSamPredictor":
+        """Another predictor with the same model and cache, without a current photo."""
+        other = copy.copy(self)
+        other._photo = other._request = None
+        return other
+
+    def set_image(self, photo: Photo) -> None:
+        """Make a photo the current one; it is encoded unless the cache has it.
+
+        Raises:
+            ValueError: it is no photo; the message says what is wrong.
+        """
+        self._photo, self._request = self.encode(photo), None
+
+    @torch.no_grad()
+    def encode(self, photo: Photo) -> EncodedPhoto:
+        """Encode a photo, or take it from the cache, where it is found by its pixels.
+
+        Raises:
+            ValueError: it is no photo; the message says what is wrong.
+        """
+        image = to_rgb(photo)
+        digest = hashlib.sha256(image.tobytes()).digest()
+        settings = self.processor.image_processor.to_json_string()
+        key = (digest, image.size, settings, _identity(self.model.sam))
+        return self._cache.get(key, lambda: self._encode(image))
+
+    def predict(
+        self,
+        sentences: str | Sequence[str],
+        *,
+        photo: EncodedPhoto | None = None,
+        semantic: bool | Sequence[bool] = False,
+        points: Sequence | None = None,
+        point_labels: Sequence | None = None,
+        boxes: Sequence | None = None,
+        mask_threshold: float = 0.0,
+    ) -> dict[str, Tensor]:
+        """Segment what sentences name.
+
+        Args:
+            sentences: one, or a list.
+            photo: what `encode` returned; default: the current photo.
+            semantic: per sentence, or for all: whether every pixel of a category is asked for, not one object.
+            points: per sentence a list of [x, y] in photo pixels, or None; without the outer list for one sentence, as
+                what follows.
+            point_labels: per sentence a list with 1 (on the object, the default) or 0 (beside it) for each point.
+            boxes: per sentence one [x0, y0, x1, y1] in photo pixels, or None.
+            mask_threshold: logits above it are the mask.
+
+        Returns:
+            A dict, as `EvfSamProcessor.post_process_referring_segmentation` returns it: masks (P, H, W) bool, scores
+            (P,) and boxes (P, 4).
+
+        Raises:
+            ValueError: there is no photo, or the prompts are bad; the message names the sentence.
+        """
+        if isinstance(sentences, str):
+            sentences, prompts = [sentences], (points, point_labels, boxes)
+            points, point_labels, boxes = (None if prompt is None else [prompt] for prompt in prompts)
+        rows = [list(row or ()) for row in points or [()] * len(sentences)]
+        request = _Request(list(sentences), semantic, rows, _label_rows(point_labels, rows), boxes, mask_threshold)
+        if photo is not None:
+            return self._predict(photo, request)
+        result = self._predict(self._current(), request)
+        self._request = request
+        return result
+
+    def add_point(self, point: Sequence[float], *, label: int = 1, sentence: int = 0) -> dict[str, Tensor]:
+        """Correct the last prediction on the current photo by a point; the sentences are not read again.
+
+        Args:
+            point: [x, y] in photo pixels.
+            label: 1 on the object, 0 beside it.
+            sentence: which of the sentences of the last `predict` it belongs to.
+
+        Returns:
+            As `predict`, with all points given so far.
+
+        Raises:
+            ValueError: nothing was predicted on this photo yet, or it has no such sentence or point.
+        """
+        if self._request is None:
+            raise ValueError("there is no prediction to correct: call predict first")
+        request = copy.deepcopy(self._request)
+        if not 0 <= sentence < len(request.sentences):
+            raise ValueError(f"there is no sentence {sentence}: the last prediction had {len(request.sentences)}")
+        request.points[sentence].append(point)
+        request.point_labels[sentence].append(label)
+        result = self._predict(self._current(), request)
+        self._request = request
+        return result
+
+    def release(self) -> None:
+        """Forget the current photo and all that the cache holds, and give the memory back to the device."""
+        self._photo = self._request = None
+        self._cache.clear()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _current(self) -> EncodedPhoto:
+        if self._photo is None:
+            raise ValueError("there is no photo: call set_image first, or give photo")
+        return self._photo
+
+    def _encode(self, image: Any) -> EncodedPhoto:
+        inputs = self.processor(images=image)
+        view = inputs.pop("pixel_values").to(self.model.device)
+        return EncodedPhoto(inputs, self.model.get_image_embeddings(view))
+
+    @torch.no_grad()
+    def _predict(self, photo: EncodedPhoto, request: _Request) -> dict[str, Tensor]:
+        inputs = self.processor(
+            images=photo.inputs,
+            text=request.sentences,
+            semantic=request.semantic,
+            input_points=request.points,
+            input_labels=request.point_labels,
+            input_boxes=request.boxes,
+        )
+        on_device = inputs.to(self.model.device)
+        outputs = self.model(**on_device, image_embeddings=photo.image_embeddings, prompt_embeds=request.prompt_embeds)
+        request.prompt_embeds = outputs.prompt_embeds
+        (result,) = self.processor.post_process_referring_segmentation(outputs, inputs, request.mask_threshold)
+        return result
+
+
+class _PhotoCache:
+    """Encoded photos by key; what is asked for by several threads at once is computed by one of them."""
+
+    def __init__(self, max_bytes: int):
+        self._max_bytes = max_bytes
+        self._photos: OrderedDict[Hashable, EncodedPhoto] = OrderedDict()
+        self._underway: dict[Hashable, Future[EncodedPhoto]] = {}
+        self._lock = Lock()
+
+    def get(self, key: Hashable, encode: Callable[[], EncodedPhoto]) -> EncodedPhoto:
+        with self._lock:
+            if key in self._photos:
+                self._photos.move_to_end(key)
+                return self._photos[key]
+            first = key not in self._underway
+            underway = self._underway.setdefault(key, Future())
+        if first:
+            try:
+                underway.set_result(encode())
+            except BaseException as error:
+                underway.set_exception(error)
+            with self._lock:
+                del self._underway[key]
+                if underway.exception() is None:
+                    self._photos[key] = underway.result()
+                    self._shrink()
+        return underway.result()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._photos.clear()
+
+    def _shrink(self) -> None:
+        total = sum(photo.num_bytes for photo in self._photos.values())
+        while total > self._max_bytes:
+            _, oldest = self._photos.popitem(last=False)
+            total -= oldest.num_bytes
+
+
+def _label_rows(labels: Sequence | None, points: list[list]) -> list[list[int]]:
+    """The labels of each sentence's points; 1 for all of them where there is None."""
+    rows = [None] * len(points) if labels is None else labels
+    return [
+        [1] * len(points[index]) if row is None and index < len(points) else list(row or ())
+        for index, row in enumerate(rows)
+    ]
+
+
+def _identity(module: torch.nn.Module) -> int:
+    """A number that is another one after the weights were replaced, changed in place, converted or moved."""
+    return hash(
+        tuple(
+            (tensor.data_ptr(), tensor.dtype, tensor.device, 0 if tensor.is_inference() else tensor._version)
+            for tensor in module.parameters()
+        )
+    )
+
+
+__all__ = ["EncodedPhoto", "EvfSamPredictor"]

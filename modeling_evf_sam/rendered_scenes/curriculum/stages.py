@@ -1,0 +1,168 @@
+"""Runs a recipe: builds the model, trains it stage by stage, and saves it as a checkpoint."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainingArguments, set_seed
+
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
+    EmbeddingObjective,
+    Objective,
+    PatchObjective,
+    PromptObjective,
+    ScoreObjective,
+    SightObjective,
+    TextObjective,
+)
+from modeling_evf_sam.rendered_scenes.curriculum.positions import init_positions
+from modeling_evf_sam.rendered_scenes.curriculum.recipe import Recipe, Stage
+from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_tokenizer
+from modeling_evf_sam.rendered_scenes.curriculum.trainer import DrawnScenes, ObjectiveTrainer
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "embedding": EmbeddingObjective,
+    "prompts": PromptObjective,
+    "sight": SightObjective,
+    "patches": PatchObjective,
+    "text": TextObjective,
+    "scores": ScoreObjective,
+}
+
+
+def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | None:
+    """Train every stage of a recipe that `output` does not hold yet.
+
+    Args:
+        recipe: what to train.
+        output: folder for the stages' weights and logs and, at the end, the checkpoint `output/model`.
+        only: run this stage alone; stages that do not build on each other can run side by side.
+
+    Returns:
+        The folder of the checkpoint, or None while stages are missing.
+
+    Raises:
+        ValueError: for an unknown stage or objective.
+    """
+    for name, stage in recipe.stages.items():
+        if stage.objective not in OBJECTIVES:
+            raise ValueError(
+                f"stages.{name}.objective is {stage.objective!r}, expected one of {', '.join(OBJECTIVES)}"
+            )
+    if only is not None and only not in recipe.stages:
+        raise ValueError(f"no stage {only!r}: the recipe has {', '.join(recipe.stages)}")
+    output.mkdir(parents=True, exist_ok=True)
+    processor = build_processor(recipe, output / "processor")
+    set_seed(recipe.seed)
+    model = EvfSamModel(EvfSamConfig(**recipe.model))
+    init_positions(model)
+    for name, stage in recipe.stages.items():
+        weights = output / name / "weights.safetensors"
+        set_seed(recipe.seed)  # so that a stage starts alike in a run of its own
+        objective = OBJECTIVES[stage.objective](model, processor)
+        load_stages(objective, [output / other / weights.name for other in recipe.stages])
+        if not weights.exists() and only in (None, name):
+            train_stage(objective, stage, recipe, weights)
+    if not all((output / name / "weights.safetensors").exists() for name in recipe.stages):
+        return None
+    if os.environ.get("RANK", "0") == "0":
+        model.save_pretrained(output / "model")
+        processor.save_pretrained(output / "model")
+    return output / "model"
+
+
+def build_processor(recipe: Recipe, folder: Path) -> EvfSamProcessor:
+    """The processor that fits the recipe's model; its tokenizer is trained once and kept in `folder`."""
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=folder.parent) as workspace:
+            tokenizer = train_tokenizer(Path(workspace), **recipe.tokenizer)
+            whole = Path(workspace) / "processor"
+            EvfSamProcessor.from_config(EvfSamConfig(**recipe.model), tokenizer).save_pretrained(whole)
+            if not folder.exists():  # another stage, run side by side, may have been faster
+                whole.rename(folder)
+    return EvfSamProcessor.from_pretrained(folder)
+
+
+def load_stages(objective: Objective, files: list[Path]) -> None:
+    """Load what earlier stages trained; heads that this objective has not are left out."""
+    for file in files:
+        if file.exists():
+            own = objective.state_dict()
+            objective.load_state_dict({k: v for k, v in load_file(file).items() if k in own}, strict=False)
+
+
+def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Path) -> None:
+    """Train one stage and write the tensors that it trained to `weights`, whole or not at all."""
+    objective.requires_grad_(False)
+    for module in objective.trained_modules():
+        module.requires_grad_(True)
+    codes = objective.model.sam.prompt_encoder.shared_embedding  # SAM's random Fourier matrix is never trained
+    codes.requires_grad_(False)
+
+    def scenes(split: str, size: int) -> DrawnScenes:
+        return DrawnScenes(
+            RenderedScenes(
+                split,
+                size,
+                sentences_per_scene=stage.sentences_per_scene,
+                kinds=stage.kinds,
+                seed=recipe.seed,
+            )
+        )
+
+    trainer = ObjectiveTrainer(
+        model=objective,
+        args=training_arguments(stage, recipe, weights.parent),
+        data_collator=objective.collate,
+        train_dataset=scenes("train", stage.steps * stage.batch_size),
+        eval_dataset=scenes("validation", recipe.eval_scenes),
+        decoder_learning_rate=stage.decoder_learning_rate,
+    )
+    trainer.train()
+    if trainer.is_world_process_zero():
+        trainer.state.save_to_json(str(weights.parent / "trainer_state.json"))
+        save_trained(objective, weights)
+    trainer.accelerator.wait_for_everyone()
+
+
+def save_trained(objective: Objective, weights: Path) -> None:
+    """Write every tensor of the trained modules, whole or not at all."""
+    own = {id(parameter) for module in objective.trained_modules() for parameter in module.parameters()}
+    tensors = {name: tensor.cpu() for name, tensor in objective.named_parameters() if id(tensor) in own}
+    partial = weights.with_suffix(".partial")
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
+    partial.replace(weights)
+
+
+def training_arguments(stage: Stage, recipe: Recipe, folder: Path) -> TrainingArguments:
+    """The Trainer's settings for one stage; processes that torchrun started share its batches."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size // processes,
+        per_device_eval_batch_size=stage.batch_size // processes,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=stage.warmup_steps,
+        weight_decay=stage.weight_decay,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        bf16=torch.cuda.is_available(),
+        logging_steps=50,
+        eval_strategy="steps",
+        eval_steps=stage.eval_every,
+        save_strategy="no",
+        report_to="none",
+        seed=recipe.seed,
+        dataloader_num_workers=recipe.workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+    )

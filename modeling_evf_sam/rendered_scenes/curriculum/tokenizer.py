@@ -1,0 +1,48 @@
+"""A small tokenizer in XLM-R's layout, trained on the sentences of the rendered scenes."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from pydoc_data.topics import topics
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from modeling_evf_sam.processing_evf_sam import SEMANTIC_TOKEN
+from modeling_evf_sam.rendered_scenes.dataset import expression_corpus
+
+
+def _corpus(num_expressions: int) -> Iterator[str]:
+    """Referring expressions, and the help texts of Python for pieces of other English words."""
+    yield from expression_corpus(num_expressions)
+    for text in topics.values():
+        yield from (line.strip() for line in text.splitlines() if line.strip())
+
+
+def train_tokenizer(
+    folder: Path, *, vocab_size: int, max_length: int, num_expressions: int = 40_000
+) -> PreTrainedTokenizerBase:
+    """Train a sentencepiece model and load it as an XLM-R tokenizer with a `[semantic]` token.
+
+    Args:
+        folder: an empty folder to work in.
+        vocab_size: number of pieces; the tokenizer has three special tokens more.
+        max_length: longest sentence, in tokens.
+        num_expressions: sentences of the rendered scenes to train on.
+    """
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=_corpus(num_expressions),
+        model_writer=model,
+        vocab_size=vocab_size,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
+    (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
+    settings = {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": max_length}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": [SEMANTIC_TOKEN]})
+    return tokenizer

@@ -1,0 +1,128 @@
+"""One worker: photos and sentences in, a part of the results out."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from pycocotools import mask as coco_mask
+
+from modeling_evf_sam.inference.loading import load_model
+from modeling_evf_sam.photos import open_photo
+from modeling_evf_sam.segment_dataset.reading import Prompt
+from modeling_evf_sam.segment_dataset.results import write_part
+
+READING_THREADS = 4
+
+Opened = tuple[str, list[Prompt], Image]
+Opening = tuple[str, list[Prompt], "Future[Image]"]
+Rows = list[dict[str, Any]]
+
+
+class Segmenter:
+    """Segments blocks of photos, and writes a part for each.
+
+    Args:
+        model: folder or Hub id of a checkpoint.
+        device: a torch device; None takes a GPU where there is one.
+        dtype: what to compute in, as `cli.loading.load_model` takes it.
+        root: where the names of photos start.
+        output: folder for the parts.
+        batch_size: photos computed at a time; no more than twice as many are in memory.
+    """
+
+    def __init__(
+        self, *, model: str, device: str | None, dtype: str | None = None, root: Path, output: Path, batch_size: int
+    ):
+        self.model, self.processor = load_model(model, device, dtype)
+        self.root, self.output, self.batch_size = root, output, batch_size
+        self.pool = ThreadPoolExecutor(READING_THREADS)
+
+    def segment(self, photos: Sequence[tuple[str, list[Prompt]]]) -> list[dict[str, str]]:
+        """Segments the photos of one block and writes what was found, in the order given.
+
+        Args:
+            photos: a name and sentences for each.
+
+        Returns:
+            `image` and `error` of each photo that failed.
+        """
+        rows: Rows = []
+        failures = []
+        for batch in self._batches(photos):
+            for name, result in self._segment_batch(batch):
+                if isinstance(result, Exception):
+                    failures.append({"image": name, "error": " ".join(str(result).split())})
+                else:
+                    rows += result
+        if rows:
+            write_part(self.output, [name for name, _ in photos], rows)
+        return failures
+
+    def _batches(self, photos: Sequence[tuple[str, list[Prompt]]]) -> Iterator[list[Opening]]:
+        """Yields batches, while threads already read the next one."""
+        starts = range(0, len(photos), self.batch_size)
+        waiting: list[Opening] = []
+        for start in starts:
+            batch = photos[start : start + self.batch_size]
+            opened = [(name, prompts, self.pool.submit(open_photo, self.root / name)) for name, prompts in batch]
+            if waiting:
+                yield waiting
+            waiting = opened
+        yield waiting
+
+    def _segment_batch(self, batch: list[Opening]) -> Iterator[tuple[str, Rows | Exception]]:
+        """Yields rows, or what went wrong, for each photo."""
+        opened = []
+        for name, prompts, opening in batch:
+            try:
+                opened.append((name, prompts, opening.result()))
+            except (ValueError, OSError) as error:
+                yield name, error
+        try:
+            yield from self._predict(opened)
+        except ValueError:  # one of them is to blame
+            for photo in opened:
+                yield self._predict_alone(photo)
+
+    def _predict_alone(self, photo: Opened) -> tuple[str, Rows | Exception]:
+        try:
+            return self._predict([photo])[0]
+        except ValueError as error:
+            return photo[0], error
+
+    @torch.no_grad()
+    def _predict(self, photos: list[Opened]) -> list[tuple[str, Rows | Exception]]:
+        if not photos:
+            return []
+        inputs = self.processor(
+            images=[photo for _, _, photo in photos],
+            text=[[prompt.text for prompt in prompts] for _, prompts, _ in photos],
+            semantic=[[prompt.semantic for prompt in prompts] for _, prompts, _ in photos],
+        ).to(self.model.device)
+        results = self.processor.post_process_referring_segmentation(self.model(**inputs), inputs)
+        return [
+            (name, _rows(name, prompts, result)) for (name, prompts, _), result in zip(photos, results, strict=True)
+        ]
+
+
+def _rows(name: str, prompts: list[Prompt], result: dict[str, torch.Tensor]) -> Rows:
+    rows = []
+    parts = (result[part].cpu().numpy() for part in ("masks", "scores", "boxes"))
+    for prompt, mask, score, box in zip(prompts, *parts, strict=True):
+        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+        rows.append(
+            {
+                "image": name,
+                "sentence": prompt.text,
+                "semantic": prompt.semantic,
+                "score": float(score),
+                "box": box.tolist(),
+                "area": int(mask.sum()),
+                "rle": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+            }
+        )
+    return rows

@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evf_sam_cli import main
+from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
+from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
+from modeling_evf_sam.training.freezing import PARTS
+
+TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+SAM_STAGES, READING_STAGES = ["embedding", "sam", "sam_again"], ["sight", "sight_again", "reading", "reading_again"]
+ONE_STEP = {"steps": 1, "batch_size": 2, "eval_every": 1, "warmup_steps": 0}
+
+
+@pytest.fixture(scope="module")
+def tiny_recipe(tmp_path_factory):
+    """The shipped recipe with a step for each stage and two layers in each encoder."""
+    from modeling_evf_sam.rendered_scenes.curriculum.recipe import read_recipe
+
+    values = read_recipe("rendered_scenes")
+    values |= {"eval_scenes": 2, "workers": 0}
+    values["tokenizer"] |= {"vocab_size": 400, "num_expressions": 500}
+    values["model"]["multimodal_config"] |= {"num_hidden_layers": 2}
+    values["model"]["sam_config"]["vision_config"] |= {"num_hidden_layers": 1, "global_attn_indexes": [0]}
+    for stage in values["stages"].values():
+        stage |= ONE_STEP
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def changes(tiny_recipe):
+    return [
+        f"recipe={tiny_recipe}",
+        "seeds=[0, 1]",
+        "test_scenes=2",
+        "rows.beit3-early-half.model.num_fusion_layers=1",
+        *(f"clip.{tower}_config.{name}={size}" for tower in ("text", "vision") for name, size in TOWER.items()),
+        *(f"{stage}.{name}={value}" for stage in ("contrast", "budget") for name, value in ONE_STEP.items()),
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, changes):
+    """Every row, trained a step with two seeds."""
+    folder = tmp_path_factory.mktemp("ablation")
+    run_ablation(load_ablation(changes=changes), folder / "foundation", folder / "rows")
+    return folder
+
+
+def test_the_foundation_is_what_rows_start_from(finished):
+    trained = {path.parent.name for path in (finished / "foundation").glob("*/weights.safetensors")}
+    assert trained == {*SAM_STAGES, *READING_STAGES}
+    assert (finished / "rows" / "contrast" / "weights.safetensors").exists()
+
+
+def test_the_report_has_every_row_with_its_spread(finished, changes):
+    ablation = load_ablation(changes=changes)
+    page = write_report(ablation, collect(ablation, finished / "rows"), "scores.json")
+    rows = [line for line in page.splitlines() if line.count("±") == 2]
+    assert len(rows) == sum(len(table["rows"]) for table in ablation.tables)
+    assert page.count("rder") >= len(ablation.tables)
+
+
+def test_what_is_there_is_not_run_again_unless_the_settings_differ(finished, changes):
+    files = {path: path.stat().st_mtime_ns for path in (finished / "rows").glob("*/*/scores.json")}
+    run_ablation(load_ablation(changes=changes), finished / "foundation", finished / "rows")
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    with pytest.raises(ValueError, match=r"rows beit3-early, .* are not trained with all seeds"):
+        collect(load_ablation(changes=[*changes, "budget.steps=2"]), finished / "rows")
+
+
+def test_the_command_writes_page_and_scores(finished, changes, tmp_path, capsys):
+    folders = ["--foundation", str(finished / "foundation"), "--output", str(finished / "rows")]
+    settings = [argument for change in changes for argument in ("--set", change)]
+    assert main(["ablate", *folders, *settings, "--report", str(tmp_path / "docs" / "page.md")]) == 0
+    scores = json.loads((tmp_path / "docs" / "page.json").read_text())
+    assert set(scores) == set(load_ablation().rows)
+    assert "page.json" in (tmp_path / "docs" / "page.md").read_text()
+    assert main(["ablate", *folders, *settings, "--row", "nonsense"]) == 2
+    assert "no rows nonsense: choose from beit3-early" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", load_ablation().rows)
+def test_a_row_trains_its_parts_and_no_others(name):
+    row = load_ablation().rows[name]
+    assert row.encoder in ("beit3", "clip")
+    assert set(row.train) <= set(PARTS)
+    assert "projector" in row.train  # fresh in every row
+
+
+def test_unknown_keys():
+    with pytest.raises(ValueError, match=r"unknown recipe keys: budget.step"):
+        load_ablation(changes=["budget.step=1"])
+    with pytest.raises(ValueError, match=r"unknown recipe keys: rows.beit3-text.parts"):
+        load_ablation(changes=["rows.beit3-text.parts=[projector]"])
+
+
+def test_the_shipped_page_follows_from_its_scores():
+    folder = Path(__file__).parents[2] / "docs"
+    scores = json.loads((folder / "reproduction.json").read_text())
+    assert write_report(load_ablation(), scores, "reproduction.json") == (folder / "reproduction.md").read_text()

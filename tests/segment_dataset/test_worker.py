@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.segment_dataset.reading import Prompt
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="bulk runs need the extra 'bulk'")
+from modeling_evf_sam.segment_dataset.results import PARTS, done_photos, keep_settings  # noqa: E402
+from modeling_evf_sam.segment_dataset.worker import Segmenter  # noqa: E402
+
+PROMPTS = [Prompt("the red circle"), Prompt("star", semantic=True)]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        Image.fromarray(rng.integers(0, 255, (40, 50 + index, 3), np.uint8)).save(tmp_path / f"{index}.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "0.png").read_bytes()[:200])
+    return tmp_path
+
+
+@pytest.fixture
+def segmenter(photos, tiny_checkpoint):
+    output = photos / "out"
+    output.mkdir()
+    return Segmenter(model=str(tiny_checkpoint), device="cpu", root=photos, output=output, batch_size=2)
+
+
+def _rows(folder):
+    return [row for part in sorted(folder.glob(PARTS)) for row in parquet.read_table(part).to_pylist()]
+
+
+def test_rows_are_what_the_model_says(segmenter, photos, tiny_checkpoint):
+    names = [f"{index}.png" for index in range(5)]
+    assert segmenter.segment([(name, PROMPTS) for name in names]) == []
+    rows = _rows(photos / "out")
+    assert [(row["image"], row["sentence"]) for row in rows] == [(n, p.text) for n in names for p in PROMPTS]
+    model, processor = EvfSamModel.from_pretrained(tiny_checkpoint), EvfSamProcessor.from_pretrained(tiny_checkpoint)
+    for name, pair in zip(names, zip(rows[::2], rows[1::2], strict=True), strict=True):
+        inputs = processor(
+            images=[Image.open(photos / name)], text=[[p.text for p in PROMPTS]], semantic=[[False, True]]
+        )
+        with torch.no_grad():
+            (expected,) = processor.post_process_referring_segmentation(model(**inputs), inputs)
+        for row, mask, score, box in zip(pair, *expected.values(), strict=True):
+            assert np.array_equal(coco_mask.decode(row["rle"]), mask)
+            assert (row["area"], row["box"]) == (mask.sum(), box.tolist())
+            assert row["score"] == pytest.approx(score.item(), abs=1e-5)
+    assert [row["semantic"] for row in rows] == [False, True] * 5
+
+
+def test_failures_are_told_and_the_others_done(segmenter, photos):
+    long = [Prompt("word " * 200)]
+    block = [("0.png", PROMPTS), ("1.png", long), ("broken.png", PROMPTS), ("no.png", PROMPTS), ("2.png", PROMPTS)]
+    failures = {failure["image"]: failure["error"] for failure in segmenter.segment(block)}
+    assert list(failures) == ["1.png", "broken.png", "no.png"]
+    for name, message in {"1.png": "tokens", "broken.png": "cannot be read", "no.png": "does not exist"}.items():
+        assert message in failures[name]
+    assert done_photos(photos / "out") == {"0.png", "2.png"}
+
+
+def test_a_block_of_failures_leaves_no_part(segmenter, photos):
+    assert len(segmenter.segment([("no.png", PROMPTS)])) == 1
+    assert list((photos / "out").iterdir()) == []
+    assert done_photos(photos / "out") == set()
+
+
+def test_the_same_block_again_replaces_its_part(segmenter, photos):
+    for _ in range(2):
+        segmenter.segment([("0.png", PROMPTS)])
+    assert len(_rows(photos / "out")) == 2
+
+
+def test_a_folder_keeps_to_its_model_and_prompts(tmp_path):
+    keep_settings(tmp_path, {"model": "a", "prompts": "1"})
+    keep_settings(tmp_path, {"model": "a", "prompts": "1"})
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"model": "a", "prompts": "1"}
+    with pytest.raises(ValueError, match="begun with another prompts: choose another folder"):
+        keep_settings(tmp_path, {"model": "a", "prompts": "2"})

@@ -1,0 +1,50 @@
+import json
+from contextlib import nullcontext
+
+import pytest
+
+from modeling_evf_sam.files import whole_folder, write_json
+
+
+def _names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_files_move_in_together(tmp_path, existing):
+    output = tmp_path / "a" / "b"
+    if existing:
+        output.mkdir(parents=True)
+        (output / "mask.png").write_text("old")
+        (output / "other").write_text("stays")
+    with whole_folder(output) as folder:
+        (folder / "mask.png").write_text("new")
+        assert not existing or (output / "mask.png").read_text() == "old"
+    assert (output / "mask.png").read_text() == "new"
+    assert _names(tmp_path) == ["a", "a/b", "a/b/mask.png", *(["a/b/other"] if existing else [])]
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "a" / "b") as folder:
+        (folder / "mask.png").write_text("half")
+        raise RuntimeError
+    assert _names(tmp_path) == []
+
+
+@pytest.mark.parametrize("output", ["file", "file/folder"])
+def test_an_unwritable_place_is_named_before_any_work(tmp_path, output):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=f"cannot write into '.*{output}'"), whole_folder(tmp_path / output):
+        pytest.fail("the block ran")
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [({"sentence": "é"}, nullcontext()), ({"score": float("nan")}, pytest.raises(ValueError, match="JSON"))],
+)
+def test_json_is_whole_or_absent(tmp_path, record, expected):
+    with expected:
+        write_json(record, str(tmp_path / "result.json"))
+        assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == record
+        return
+    assert _names(tmp_path) == []
