@@ -6,6 +6,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, SamMaskDecoderConfig, SamVisionConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .hooks import HOOKS
+
 IMAGE_LAYOUTS = ("pad", "stretch", "pad_stretch")
 MASK_SELECTIONS = ("first", "stability", "best_iou")
 FUSIONS = {  # how each kind of multimodal encoder can read a photo and a sentence
@@ -213,17 +215,10 @@ class EvfSamConfig(PreTrainedConfig):
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict, dict]:
         """Read a configuration as transformers does; that of an original release follows from its tensors."""
-        from modeling_evf_sam.originals.releases import (  # which build configurations
-            find_release,
-            read_release,
-            release_config,
-        )
-
-        release = find_release(pretrained_model_name_or_path, **kwargs)
+        release = HOOKS.find_release(pretrained_model_name_or_path, **kwargs)
         if release is None:
             return super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        tensors = read_release(release, use_safetensors=kwargs.get("use_safetensors"))
-        return release_config(release, pretrained_model_name_or_path, tensors).to_dict(), kwargs
+        return release.config_dict(), kwargs
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
         """The configuration with the vocabulary, which `resize_token_embeddings` changes."""

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,18 +17,15 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from modeling_evf_sam.hub.code import PushCodeMixin
-from modeling_evf_sam.originals.converting import convert_state_dict
-from modeling_evf_sam.originals.reading import is_finite
-from modeling_evf_sam.originals.releases import find_release, read_release, release_config
-
 from .configuration_evf_sam import PADDING, EvfSamConfig
+from .hooks import PushCodeMixin
 from .image_processing_evf_sam import resize_mask_logits
 from .loss_evf_sam import bce_loss, dice_loss
 from .modeling_efficient_sam import EfficientSamModel
 from .multimodal_encoders import multimodal_encoder
 from .presets import PRESETS
 from .sam_attention import use_own_layers
+from .strict_loading import StrictLoadingMixin
 
 # Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
 FULL_VIEW = 1024  # pixels
@@ -70,7 +66,7 @@ class EvfSamProjector(nn.Module):
         return self.fc2(self.fc1(features).relu())
 
 
-class EvfSamPreTrainedModel(PushCodeMixin, PreTrainedModel):
+class EvfSamPreTrainedModel(StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
     """Loading, and the abilities that transformers asks about."""
 
     config: EvfSamConfig
@@ -83,58 +79,6 @@ class EvfSamPreTrainedModel(PushCodeMixin, PreTrainedModel):
     _no_split_modules = ["Beit3Layer", "EvfSamVisionLayer"]  # noqa: RUF012
     # The Fourier matrices: in bfloat16 the codes of positions are off by up to 0.14.
     _keep_in_fp32_modules_strict = {"positional_embedding"}  # noqa: RUF012
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load weights as `PreTrainedModel.from_pretrained` does, and refuse a checkpoint that does not fit.
-
-        Releases of the original authors are read as they are; `use_safetensors=False` allows those that are pickles
-        (they are opened with weights_only).
-
-        Raises:
-            ValueError: if tensors are missing, unknown, misshapen or not finite; the message names them.
-        """
-        report = kwargs.pop("output_loading_info", False)
-        release = find_release(pretrained_model_name_or_path, **kwargs)
-        if release is not None:
-            kwargs = _release_arguments(release, pretrained_model_name_or_path, kwargs)
-        model, info = super().from_pretrained(
-            pretrained_model_name_or_path if release is None else None,
-            *args,
-            output_loading_info=True,
-            **{"ignore_mismatched_sizes": True, **kwargs},
-        )
-        if not kwargs.get("ignore_mismatched_sizes"):
-            _refuse_bad_tensors(pretrained_model_name_or_path, model, info)
-        return (model, info) if report else model
-
-
-def _release_arguments(release: Path, source: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `from_pretrained` with the configuration and the tensors of an original release."""
-    tensors = read_release(release, use_safetensors=kwargs.get("use_safetensors"))
-    config = kwargs.get("config") or release_config(release, source, tensors)
-    changes = {name: value for name, value in kwargs.items() if name in EvfSamConfig.__annotations__}
-    if changes:
-        config = EvfSamConfig(**{**config.to_dict(), **changes})
-    kwargs = {name: value for name, value in kwargs.items() if name not in changes}
-    state_dict = convert_state_dict(tensors, image_size=config.view_size)
-    return {**kwargs, "config": config, "state_dict": state_dict}
-
-
-def _refuse_bad_tensors(source: Any, model: nn.Module, info: dict[str, Any]) -> None:
-    problems = {
-        "missing": sorted(info["missing_keys"]),
-        "unknown": sorted(info["unexpected_keys"]),
-        "misshapen": sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]),
-        "not finite": sorted(
-            name
-            for name, tensor in model.state_dict().items()
-            if tensor.device.type != "meta" and not is_finite(tensor)
-        ),
-    }
-    found = [f"{len(keys)} {problem} ({', '.join(keys[:3])})" for problem, keys in problems.items() if keys]
-    if found:
-        raise ValueError(f"{source} is not a whole checkpoint of this model; tensors: {'; '.join(found)}")
 
 
 class EvfSamModel(EvfSamPreTrainedModel):

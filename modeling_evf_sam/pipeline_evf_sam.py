@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
-from modeling_evf_sam.hub.code import write_code
-
+from .hooks import HOOKS
 from .modeling_evf_sam import EvfSamOutput
 from .photos import PHOTO_FORMATS, Photo, open_photo, to_rgb
 from .processing_evf_sam import SPATIAL_PROMPTS
 
+TASK = "referring-image-segmentation"
 PROMPTS = ("text", "semantic", *SPATIAL_PROMPTS)
 WEB = ("http://", "https://")
 MAX_DOWNLOAD = 100_000_000  # bytes
@@ -91,7 +91,7 @@ class EvfSamPipeline(Pipeline):
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
         if self.processor._auto_class is None:
-            write_code(save_directory)
+            HOOKS.write_code(save_directory)
         else:  # this very code came from a repository, and the model and the processor saved theirs
             custom_object_save(self, save_directory)
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from modeling_evf_sam.hub.code import PushCodeMixin
-from modeling_evf_sam.originals.releases import find_release, load_tokenizer
-
 from .configuration_evf_sam import PADDING, EvfSamConfig
+from .hooks import HOOKS, PushCodeMixin
 from .image_processing_evf_sam import MULTIMODAL_VIEWS, EvfSamImageProcessor, resize_mask_logits
 from .photos import Photo
 
@@ -43,11 +41,10 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         Raises:
             ValueError: the release has no tokenizer; the message names the fix.
         """
-        release = find_release(pretrained_model_name_or_path, **kwargs)
+        release = HOOKS.find_release(pretrained_model_name_or_path, **kwargs)
         if release is None:
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        tokenizer = load_tokenizer(release, pretrained_model_name_or_path)
-        return cls.from_config(EvfSamConfig.from_pretrained(pretrained_model_name_or_path, **kwargs), tokenizer)
+        return cls.from_config(EvfSamConfig(**release.config_dict()), release.tokenizer())
 
     @classmethod
     def from_config(cls, config: EvfSamConfig, tokenizer: Any) -> "EvfSamProcessor":

@@ -12,8 +12,9 @@ from typing import Any
 
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from modeling_evf_sam.pipeline_evf_sam import TASK
+
 PACKAGE = Path(__file__).parents[1]
-TASK = "referring-image-segmentation"
 PIPELINE = "pipeline_evf_sam.EvfSamPipeline"
 MODEL_CLASSES = {"AutoConfig": "configuration_evf_sam.EvfSamConfig", "AutoModel": "modeling_evf_sam.EvfSamModel"}
 PROCESSOR_CLASSES = {"AutoProcessor": "processing_evf_sam.EvfSamProcessor"}
@@ -44,17 +45,6 @@ def code_files() -> list[Path]:
     classes = (PIPELINE, *MODEL_CLASSES.values(), *PROCESSOR_CLASSES.values(), *IMAGE_PROCESSOR_CLASSES.values())
     modules = {PACKAGE / f"{name.partition('.')[0]}.py" for name in classes}
     return sorted(modules.union(*(map(Path, get_relative_import_files(module)) for module in modules)))
-
-
-class PushCodeMixin:
-    """Puts the code beside whatever an object of this class uploads; what it saves on disk stays without."""
-
-    _auto_class: str | None  # set where the code came from a repository: transformers then saves it by itself
-
-    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
-        if self._auto_class is None:
-            write_code(working_dir)
-        return super()._upload_modified_files(working_dir, *args, **kwargs)  # type: ignore[misc]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from modeling_evf_sam.strict_loading import is_finite
+
 HUB_NAMES = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
 PICKLES = (".bin", ".pt", ".pth")
 WRAPPERS = ("model", "module", "state_dict")  # Meta and Microsoft, DeepSpeed, Lightning
@@ -55,11 +57,6 @@ def refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
     bad = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     if bad:
         raise ValueError(f"{len(bad)} tensors are not finite ({listed(bad)}): the checkpoint is damaged")
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether all values are finite. NaN and infinity survive min and max, which need no copy of the tensor."""
-    return not tensor.numel() or all(bound.isfinite().item() for bound in tensor.aminmax())
 
 
 def find_weights(folder: Path, allow_pickle: bool) -> Path:

@@ -91,7 +91,7 @@ def _locate(source: str, use_pickle: bool) -> Path:
     release = find_release(source, use_safetensors=False if use_pickle else None)
     if release is None:
         raise ValueError(f"'{source}' is no file, no folder, and no release of EVF-SAM in reach on the Hub")
-    return release
+    return release.folder
 
 
 def _tokenizer(folder: Path, file: Path | None, *, semantic: bool) -> Any | None:

@@ -11,7 +11,7 @@ from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel
 from modeling_evf_sam.hub.card import checkpoint_card, usage
 from modeling_evf_sam.hub.code import write_code
 
-PHOTO = Path(__file__).parents[1] / "docs" / "sample.png"
+PHOTO = Path(__file__).parents[2] / "docs" / "sample.png"
 RECORD = {
     "model": DEFAULT_CHECKPOINT,
     "dataset": "refer:/data/refer:refcoco:unc",

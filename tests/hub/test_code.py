@@ -21,7 +21,7 @@ from modeling_evf_sam.hub.code import PushCodeMixin, code_files, write_code
 from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM2
 
 TASK = "referring-image-segmentation"
-PHOTO = Path(__file__).parents[1] / "docs" / "sample.png"
+PHOTO = Path(__file__).parents[2] / "docs" / "sample.png"
 SENTENCES = ["the pink star", "the thing left of the pink star"]
 STRANGER = """
 import importlib.util, sys
