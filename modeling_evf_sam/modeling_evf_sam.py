@@ -85,13 +85,17 @@ class EvfSamModel(EvfSamPreTrainedModel):
     """A multimodal encoder whose image [CLS], or another feature, prompts a SAM."""
 
     sam: Any  # SamModel, Sam2Model or EfficientSamModel, whose parts are called alike
+    # SAM-2's memory, which a checkpoint of `EvfSamVideoModel` has.
+    _keys_to_ignore_on_load_unexpected: list[str] = [  # noqa: RUF012
+        r"^sam\.(memory_|no_memory_positional_encoding$|mask_downsample\.|no_object_pointer$|object_pointer_proj\.)",
+        r"^sam\.(occlusion_spatial_embedding_parameter$|temporal_positional_encoding_projection_layer\.)",  # SAM-2.1
+    ]
 
     def __init__(self, config: EvfSamConfig):
         super().__init__(config)
         self.multimodal_encoder = multimodal_encoder(config)
         self.projector = EvfSamProjector(self.multimodal_encoder.feature_size, config.prompt_size)
-        own = config.sam_config.model_type == "efficient_sam"
-        self.sam = EfficientSamModel(config.sam_config) if own else AutoModel.from_config(config.sam_config)
+        self.sam = self._build_sam(config)
         if config.sam_config.model_type == "sam":
             use_own_layers(self.sam.vision_encoder)
         self.post_init()
@@ -100,6 +104,11 @@ class EvfSamModel(EvfSamPreTrainedModel):
         codes = self.sam.prompt_encoder.shared_embedding.requires_grad_(False)
         if config.sam_config.model_type == "sam2":
             codes.positional_embedding.copy_(self.sam.shared_image_embedding.positional_embedding)
+
+    @staticmethod
+    def _build_sam(config: EvfSamConfig) -> nn.Module:
+        own = config.sam_config.model_type == "efficient_sam"
+        return EfficientSamModel(config.sam_config) if own else AutoModel.from_config(config.sam_config)
 
     @classmethod
     def from_preset(cls, name: str) -> "EvfSamModel":

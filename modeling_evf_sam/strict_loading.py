@@ -9,7 +9,13 @@ from .hooks import HOOKS, OriginalRelease
 
 
 class StrictLoadingMixin:
-    """`from_pretrained` for a model of this package."""
+    """`from_pretrained` for a model of this package.
+
+    Attributes:
+        _missing_hints: beginning of a tensor's name -> what to say of a checkpoint that lacks the tensor.
+    """
+
+    _missing_hints: dict[str, str] = {}  # noqa: RUF012
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -62,6 +68,9 @@ def _refuse_bad_tensors(source: Any, model: nn.Module, info: dict[str, Any]) -> 
             if tensor.device.type != "meta" and not is_finite(tensor)
         ),
     }
+    for start, hint in getattr(model, "_missing_hints", {}).items():
+        if any(name.startswith(start) for name in problems["missing"]):
+            raise ValueError(f"{source} is not a whole checkpoint of this model; {hint}")
     found = [f"{len(keys)} {problem} ({', '.join(keys[:3])})" for problem, keys in problems.items() if keys]
     if found:
         raise ValueError(f"{source} is not a whole checkpoint of this model; tensors: {'; '.join(found)}")
