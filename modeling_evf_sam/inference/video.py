@@ -90,7 +90,7 @@ class EvfSamVideoPredictor:
 
     @property
     def has_memory(self) -> bool:
-        """Whether objects are followed; otherwise every frame is a photo, and a correction holds on its frame alone."""
+        """Whether objects are followed; otherwise every frame is a photo, and corrections hold on it alone."""
         return isinstance(self._tracker, MemoryTracker)
 
     def add_sentence(self, sentence: str, frame: int = 0, semantic: bool = False) -> int:
