@@ -50,7 +50,7 @@ def convert(
     from modeling_evf_sam.originals.result import write_model
 
     if memory is not None and not to_original:
-        raise ValueError("--memory goes with --to-original: images need no video modules")
+        raise ValueError("--memory goes with --to-original: our own format has what the source has")
     if to_original:
         converted = to_original_release(Path(source), memory=memory, tokenizer=tokenizer)
     else:

@@ -8,9 +8,11 @@ from pathlib import Path
 from .configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
 from .image_processing_evf_sam import EvfSamImageProcessor
 from .inference.predictor import EvfSamPredictor
+from .inference.video import EvfSamVideoPredictor
 from .modeling_beit3 import Beit3Model
 from .modeling_efficient_sam import EfficientSamModel
 from .modeling_evf_sam import EvfSamModel, EvfSamOutput
+from .modeling_evf_sam_video import EvfSamVideoModel
 from .pipeline_evf_sam import EvfSamPipeline
 from .processing_evf_sam import EvfSamProcessor
 from .registration import fill_hooks, register
@@ -32,6 +34,8 @@ __all__ = [
     "EvfSamPipeline",
     "EvfSamPredictor",
     "EvfSamProcessor",
+    "EvfSamVideoModel",
+    "EvfSamVideoPredictor",
 ]
 
 register()

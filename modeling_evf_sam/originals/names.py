@@ -166,6 +166,11 @@ def release_name(name: str) -> str:
     return release_name(f"visual_model.{name}")
 
 
+def has_memory(names: Iterable[str]) -> bool:
+    """Whether a set of names, original or ours, has SAM-2's modules for videos."""
+    return any(".memory_encoder." in name for name in names)
+
+
 def family_of(names: Iterable[str]) -> str:
     """Which SAM a set of names, original or ours, belongs to."""
     names = list(names)

@@ -16,6 +16,7 @@ from modeling_evf_sam.originals.converting import (
     ignored_names,
     original_state_dict,
 )
+from modeling_evf_sam.originals.names import has_memory
 from modeling_evf_sam.originals.releases import ORIGINAL_MODEL_TYPE, find_release, is_multitask
 from modeling_evf_sam.originals.result import NO_TOKENIZER, Converted, processor_writer
 from modeling_evf_sam.originals.sources import (
@@ -66,9 +67,9 @@ def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool, mult
     words = _tokenizer(folder, tokenizer, semantic=multitask)
     if words is not None:
         refuse_long_vocabulary(words, config)
-    converted = convert_state_dict(tensors)
+    converted = convert_state_dict(tensors, video=True)
     beside = [folder / file for file in TOKENIZER_FILES] if tokenizer is None else [tokenizer]
-    ignored = ignored_names(tensors)
+    ignored = ignored_names(tensors, video=True)
     return Converted(
         title=f"EVF-SAM with {FAMILIES[config.sam_config.model_type]}{', multitask' if multitask else ''}",
         text="Converted from a release of EVF-SAM's authors, tensor by tensor; "
@@ -107,7 +108,7 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
 
     Args:
         folder: what `save_pretrained` wrote.
-        memory: an original SAM-2 file with the modules for videos.
+        memory: an original SAM-2 file with the modules for videos, for a model without.
         tokenizer: BEIT-3's beit3.spm, which the original's tokenizer reads.
 
     Raises:
@@ -126,7 +127,7 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
     return Converted(
         title=f"EVF-SAM with {FAMILIES[config.sam_config.model_type]}, in the original's format",
         text="For the code of EVF-SAM's authors; `EvfSamModel.from_pretrained` reads it as well."
-        + (" It has no modules for videos." if config.sam_config.model_type == "sam2" and not memory else ""),
+        + ("" if config.sam_config.model_type != "sam2" or has_memory(original) else " It has no modules for videos."),
         config=config,
         tensors=original,
         model_tensors=ours,
