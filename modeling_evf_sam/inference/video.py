@@ -58,12 +58,28 @@ class _Run:
         redetect: every so many frames the sentences of lost objects are read again.
         memories: what is known of each object.
         met: (object, frame) of the prompts that the walk came by.
+        seen: objects that were on some frame.
+        earliest: what was known of objects that were seen, lost, and then found again by their sentence.
     """
 
     keys: dict[int, int]
     redetect: int | None
     memories: defaultdict[int, ObjectMemory] = field(default_factory=lambda: defaultdict(ObjectMemory))
     met: set[tuple[int, int]] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+    earliest: dict[int, ObjectMemory] = field(default_factory=dict)
+
+    def turn(self) -> None:
+        """Go on from the key frames in the other direction, with the memories from around them."""
+        self.memories.update(self.earliest)
+        for memory in self.memories.values():
+            memory.turn()
+
+    def find_again(self, number: int, memory: ObjectMemory) -> None:
+        """An object that was lost begins a new memory."""
+        if number in self.seen:
+            self.earliest.setdefault(number, self.memories[number])
+        self.memories[number] = memory
 
 
 class EvfSamVideoPredictor:
@@ -177,6 +193,8 @@ class EvfSamVideoPredictor:
             raise ValueError("there is nothing to follow: call add_sentence first")
         if (direction != "forward" or key_frame == "best") and not _at_hand(frames):
             raise ValueError('an iterator goes forward only: give a list of frames, or key_frame="first"')
+        if _at_hand(frames) and not len(frames):  # type: ignore[arg-type]
+            raise ValueError("the film has no frames")
         return self._run(frames, key_frame, PASSES[direction], redetect)
 
     @torch.no_grad()
@@ -188,8 +206,7 @@ class EvfSamVideoPredictor:
             if frame >= len(frames):
                 raise ValueError(f"{self._name(number)} has a prompt on frame {frame}, but the film ends before it")
         for step in steps:
-            for memory in run.memories.values():
-                memory.turn()
+            run.turn()
             started = operator.ge if step == steps[0] else operator.gt  # the key frame once
             for index, read in _walk(frames, step):
                 active = [number for number in self._objects if started((index - self._key(number, run)) * step, 0)]
@@ -209,7 +226,9 @@ class EvfSamVideoPredictor:
             found = self._tracker.segment(encoded, index, step, again)
             for place, row in enumerate(lost):
                 if found.replace_in(answers, row, place):
-                    run.memories[active[row]] = again[place].memory
+                    run.find_again(active[row], again[place].memory)
+        if answers.object_scores is not None:
+            run.seen.update(active[row] for row in (answers.object_scores > 0).nonzero()[:, 0].tolist())
         return FrameResult(index, active, answers.masks, answers.scores, answers.object_scores)
 
     def _task(self, number: int, index: int, run: _Run) -> Task:

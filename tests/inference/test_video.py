@@ -12,6 +12,7 @@ from modeling_evf_sam.inference.video import EvfSamVideoPredictor, FrameResult
 from modeling_evf_sam.inference.video_trackers import frame_view
 from modeling_evf_sam.modeling_evf_sam_video import ObjectMemory
 from tests.golden import GOLDEN_ENCODER
+from tests.live_bytes import LiveBytes
 from tests.tiny_video import tiny_video_model
 
 SENTENCES = ["the red square", "a cat"]
@@ -91,7 +92,6 @@ def test_two_objects_at_once_are_two_alone(model, processor, film):
         assert all(map(torch.equal, masks_of(found, number), masks_of(list(alone.propagate(film)), 1)))
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector knows and torch no longer wants
 def test_memory_does_not_grow(predictor):
     """Neither frames nor tensors are kept, however long the film is; all memories are full after 16 frames."""
     predictor.add_sentence(SENTENCES[0])
@@ -103,14 +103,14 @@ def test_memory_does_not_grow(predictor):
             frames.append(weakref.ref(frame))
             yield frame
 
-    def kept() -> tuple[int, int, int]:
-        gc.collect()
-        sizes = [each.nbytes for each in gc.get_objects() if isinstance(each, torch.Tensor)]
-        return len(sizes), sum(sizes), sum(frame() is not None for frame in frames)
-
-    counts = {result.frame: kept() for result in predictor.propagate(film()) if result.frame in (20, 40, 60)}
-    assert counts[20] == counts[40] == counts[60]
-    assert counts[60][2] <= 1
+    kept = {}
+    with LiveBytes() as living:
+        for result in predictor.propagate(film()):
+            if result.frame in (20, 40, 60):
+                gc.collect()
+                kept[result.frame] = len(living.sizes), living.now, sum(frame() is not None for frame in frames)
+    assert kept[20] == kept[40] == kept[60]
+    assert kept[60][2] <= 1
 
 
 def test_backward_is_the_film_turned_round(model, processor, film):
@@ -177,6 +177,18 @@ def test_an_object_that_enters_late_or_was_lost(model, predictor, redetect, expe
         results = list(predictor.propagate(iter(film), redetect=redetect))
     assert frames_with_masks(results) == expected
     assert len(asked) == questions
+
+
+def test_what_was_found_again_is_not_the_start_of_the_way_back(model, predictor):
+    """Backward from the key frame goes on with the memory of that frame, not with that of a later one."""
+    film = [draw(index, 0 if index in (4, 5) else 90) for index in range(8)]
+    predictor.add_sentence(SENTENCES[0])
+    with presence(model) as asked:
+        lost = list(predictor.propagate(film, key_frame=3, redetect=2))
+        never_lost = list(predictor.propagate(film[:4], key_frame=3))
+    assert [brightness > 0.3 for brightness in asked] == [True, False, True, True]  # frames 3, 5 and 7, and 3 again
+    for found, wanted in zip(lost[-3:], never_lost[-3:], strict=True):
+        assert_same(found, wanted)
 
 
 KEYS = {  # key frame, brightness of each frame -> order of the walk
@@ -273,7 +285,7 @@ BAD = {  # what is called on a predictor with one object, and the error
         lambda p, film: (p.add_points(1, 0, [[900, 2]]), next(p.propagate(film))),
         "points: .* is outside the photo, which is 56 x 40",
     ),
-    "no frames": (lambda p, film: list(p.propagate([])), "prompt on frame 0, but the film ends before it"),
+    "no frames": (lambda p, film: p.propagate([], key_frame="best"), "the film has no frames"),
     "short iterator": (
         lambda p, film: (p.add_sentence("cat", frame=3), list(p.propagate(iter(film[:2])))),
         "object 2, 'cat', has a prompt on frame 3, which was not come by",
