@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -31,12 +32,22 @@ def whole_folder(output: Path) -> Iterator[Path]:
             os.replace(file, output / file.name)
 
 
-def write_json(record: dict, destination: str) -> None:
+@contextmanager
+def whole_file(output: Path) -> Iterator[Path]:
+    """Gives a hidden path of the same name; what is written there becomes `output` when the block ends.
+
+    Raises:
+        ValueError: nothing can be written there. It is raised before the block runs.
+    """
+    with whole_folder(output.parent) as folder:
+        yield folder / output.name
+
+
+def write_json(record: dict[str, Any], destination: str | Path) -> None:
     """Writes a record to a file, or prints it where the destination is `-`."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     if destination == "-":
         print(text)
         return
-    path = Path(destination)
-    with whole_folder(path.parent) as folder:
-        (folder / path.name).write_text(text + "\n", encoding="utf-8")
+    with whole_file(Path(destination)) as file:
+        file.write_text(text + "\n", encoding="utf-8")
