@@ -88,12 +88,6 @@ class EvfSamPreTrainedModel(StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
     _keep_in_fp32_modules_strict = {"positional_embedding"}  # noqa: RUF012
     _can_record_outputs = {"hidden_states": Beit3Layer, "attentions": Beit3Attention}  # noqa: RUF012
 
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, EvfSamModel):  # after its parts
-            module.family.draw_codes(module.sam)
-
 
 class EvfSamModel(EvfSamPreTrainedModel):
     """A multimodal encoder whose image [CLS], or another feature, prompts a SAM."""

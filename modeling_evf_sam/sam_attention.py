@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
-from transformers import SamConfig, SamModel, SamVisionConfig
+from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder, SamVisionLayer
 
 BLOCK = 1 << 20  # scores computed at a time: few enough for their bias to stay in the cache of a CPU
@@ -67,7 +67,7 @@ class EvfSamVisionEncoder(SamVisionEncoder):
     config: SamVisionConfig
 
     def __init__(self, config: SamVisionConfig):
-        super().__init__(_without_layers(config))
+        super().__init__(without_layers(config))
         config._attn_implementation = self.config._attn_implementation  # as the library chose
         self.config = config
         layer = SamVisionLayer if config._attn_implementation == "eager" else EvfSamVisionLayer
@@ -78,18 +78,8 @@ class EvfSamVisionEncoder(SamVisionEncoder):
         self.post_init()
 
 
-def sam_with_own_layers(config: SamConfig) -> SamModel:
-    """A `SamModel` with an `EvfSamVisionEncoder`, and fresh weights."""
-    others = copy.copy(config)
-    others.vision_config = _without_layers(config.vision_config)  # rather than to build them twice
-    sam = SamModel(others)
-    config._attn_implementation = others._attn_implementation  # as the library chose
-    sam.config = config
-    sam.vision_encoder = EvfSamVisionEncoder(config.vision_config)
-    return sam
-
-
-def _without_layers(config: SamVisionConfig) -> SamVisionConfig:
+def without_layers(config: SamVisionConfig) -> SamVisionConfig:
+    """A configuration of the library's image encoder for all but its layers, which are built apart."""
     config = copy.copy(config)
     config.num_hidden_layers = 0
     return config

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from transformers import initialization as init
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,6 @@ class SamFamily:
         encoder_weights: prefixes of all weights, in `EvfSamModel`, that make the image embeddings.
         view_size: `sam_config` -> S.
         build: (`sam_config`, mask_selection) -> a SAM with fresh weights.
-        draw_codes: `sam` -> None: draws its random Fourier codes of positions, where its library draws others.
         encode: (`sam`, views (B, 3, S, S)) -> the image embeddings that `EvfSamModel.get_image_embeddings` returns.
         decoder_inputs: the embeddings, as a list from fine to coarse -> arguments of the mask decoder.
     """
@@ -36,21 +34,20 @@ class SamFamily:
     encoder_weights: tuple[str, ...]
     view_size: Callable[[Any], int]
     build: Callable[[Any, str], Any]
-    draw_codes: Callable[[Any], None]
     encode: Callable[[Any, Tensor], Tensor | list[Tensor]]
     decoder_inputs: Callable[[list[Tensor]], dict[str, Any]]
 
 
 def _build_sam(sam_config: Any, mask_selection: str) -> Any:
-    from .sam_attention import sam_with_own_layers
+    from .sam_models import EvfSamSam1Model
 
-    return sam_with_own_layers(sam_config)
+    return EvfSamSam1Model(sam_config)
 
 
 def _build_sam2(sam_config: Any, mask_selection: str) -> Any:
-    from transformers import Sam2Model
+    from .sam_models import EvfSamSam2Model
 
-    sam = Sam2Model(sam_config)
+    sam = EvfSamSam2Model(sam_config)
     sam.mask_decoder.dynamic_multimask_via_stability = mask_selection == "stability"
     return sam
 
@@ -59,19 +56,6 @@ def _build_efficient_sam(sam_config: Any, mask_selection: str) -> Any:
     from .modeling_efficient_sam import EfficientSamModel
 
     return EfficientSamModel(sam_config)
-
-
-def _draw_sam_codes(sam: Any) -> None:
-    # SAM draws them from N(0, 1). transformers' hidden_size / 2 gives neighbouring points unrelated codes, and fresh
-    # weights never learn to place a prompt.
-    init.normal_(sam.shared_image_embedding.positional_embedding)
-
-
-def _share_sam2_codes(sam: Any) -> None:
-    # transformers draws them twice, once for the photo and once for the points in it.
-    init.copy_(
-        sam.prompt_encoder.shared_embedding.positional_embedding, sam.shared_image_embedding.positional_embedding
-    )
 
 
 def _encode_single_level(sam: Any, pixel_values: Tensor) -> Tensor:
@@ -104,7 +88,6 @@ SAM_FAMILIES: dict[str, SamFamily] = {  # by the `model_type` of their configura
         encoder_weights=ENCODER_WEIGHTS,
         view_size=lambda sam_config: sam_config.vision_config.image_size,
         build=_build_sam,
-        draw_codes=_draw_sam_codes,
         encode=_encode_single_level,
         decoder_inputs=_single_level,
     ),
@@ -120,7 +103,6 @@ SAM_FAMILIES: dict[str, SamFamily] = {  # by the `model_type` of their configura
         ),
         view_size=lambda sam_config: sam_config.vision_config.backbone_config.image_size[0],
         build=_build_sam2,
-        draw_codes=_share_sam2_codes,
         encode=_encode_sam2,
         decoder_inputs=_three_levels,
     ),
@@ -131,7 +113,6 @@ SAM_FAMILIES: dict[str, SamFamily] = {  # by the `model_type` of their configura
         encoder_weights=ENCODER_WEIGHTS,
         view_size=lambda sam_config: sam_config.vision_config.image_size,
         build=_build_efficient_sam,
-        draw_codes=lambda sam: None,
         encode=_encode_single_level,
         decoder_inputs=_single_level,
     ),
