@@ -16,7 +16,7 @@ def nesting(images: Any, text: Any) -> Callable[[str, Any], list[list[Any]]]:
     """A function of a name and values that brings values of the same nesting as `text` into [photo][sentence].
 
     Raises:
-        ValueError: `text` is neither a sentence nor a list; or, from the function, values are not as many as sentences.
+        ValueError: `text` is neither a sentence nor a list; or, from the function, there are not as many values.
     """
     if not isinstance(text, (str, list, tuple)):
         raise ValueError(f"text must be a string or a list of them, not {type(text).__name__}")

@@ -45,7 +45,7 @@ def _spatial_prompt(
     points: Any, labels: Any, box: Any, *, size: Tensor, view_size: Tensor, name: str
 ) -> dict[str, Tensor]:
     """Checked and scaled points (n, 2), labels (n,) and box (4,) of one sentence; sizes are (width, height)."""
-    xy = _points([] if points is None else points, size, name)
+    xy = _points(points, size, name)
     corners = _corners(box, size, name) * view_size / size if box is not None else torch.full((4,), PADDING)
     return {
         "input_points": (xy * view_size / size).float(),
@@ -56,8 +56,9 @@ def _spatial_prompt(
 
 def _points(values: Any, size: Tensor, name: str) -> Tensor:
     """(n, 2) coordinates inside a photo of `size` (width, height), float64."""
-    if len(values) if hasattr(values, "__len__") else True:
-        check_depth(f"{name}: input_points", values, "[[x, y], ...]", 2)
+    if values is None or (hasattr(values, "__len__") and len(values) == 0):
+        return torch.zeros(0, 2, dtype=torch.float64)
+    check_depth(f"{name}: input_points", values, "[[x, y], ...]", 2)
     return _inside(values, size, f"{name}: points")
 
 
@@ -66,8 +67,6 @@ def _inside(values: Any, size: Tensor, name: str) -> Tensor:
         points = torch.as_tensor(np.asarray(values, dtype=np.float64))
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a list of [x, y], both numbers") from None
-    if points.numel() == 0:
-        return points.reshape(0, 2)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"{name} must be a list of [x, y], not of shape {tuple(points.shape)}")
     outside = ~((points >= 0) & (points <= size)).all(dim=1)  # NaN is outside as well
