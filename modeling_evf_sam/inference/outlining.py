@@ -1,0 +1,87 @@
+"""Masks over a photo: a thin outline and a light tint for each, that leave the photo's own colours to be seen."""
+
+from collections.abc import Iterator, Sequence
+from statistics import NormalDist
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+# Okabe and Ito's palette without black, "Color Universal Design" (2008): told apart with any colour vision.
+COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
+MIN_WIDTH, MAX_ENLARGED_HEIGHT = 512, 2048  # pixels of a picture
+TINT = 0.2
+CASING = (0, 0, 0)  # beside the outline, so that it stands out from a photo of its own colour
+CASING_STRENGTH = 0.55
+SMOOTHED_PIXELS = 4_000_000  # pictures up to this size are drawn twice as large and shrunk
+
+Colour = tuple[int, int, int]
+
+
+def draw_masks(photo: Image.Image, masks: np.ndarray, colours: Sequence[Colour]) -> Image.Image:
+    """Draws masks over a photo; where several overlap, their colours take turns in stripes.
+
+    Args:
+        photo: RGB, of size (H, W); a small one is enlarged.
+        masks: (P, H, W) bool.
+        colours: P colours.
+
+    Returns:
+        An RGB picture of `picture_size`.
+    """
+    width, height = picture_size(*photo.size)
+    scale = 2 if width * height <= SMOOTHED_PIXELS else 1
+    canvas = photo.resize((scale * width, scale * height), Image.Resampling.LANCZOS)
+    line = scale * max(2.0, min(width, height) / 240)
+    softened = [_soften(mask, canvas.size, line) for mask in masks]
+    tables = _tables(line, scale)
+    for soft in softened:
+        canvas.paste(CASING, mask=soft.point(tables["casing"]))
+    for name in ("tint", "line"):
+        strengths = [np.asarray(soft.point(tables[name])) for soft in softened]
+        for share, colour in zip(_striped(strengths, round(4 * line)), colours, strict=True):
+            canvas.paste(colour, mask=Image.fromarray(share))
+    return canvas.resize((width, height), Image.Resampling.BOX)
+
+
+def picture_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) of the picture of a photo: at least 512 pixels wide, unless that makes it too high."""
+    scale = max(1.0, min(MIN_WIDTH / width, MAX_ENLARGED_HEIGHT / height))
+    return round(width * scale), round(height * scale)
+
+
+def _soften(mask: np.ndarray, size: tuple[int, int], line: float) -> Image.Image:
+    """A mask at another size, whose edge has become a slope as wide as its outline."""
+    area = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BICUBIC)
+    return area.filter(ImageFilter.GaussianBlur(line))
+
+
+def _tables(line: float, scale: int) -> dict[str, list[int]]:
+    """For each value of a softened mask, how strong tint, outline and casing are there.
+
+    A value says how far away the edge is. The outline lies around the mask: it hides nothing of it, and a mask of a
+    single pixel has one too.
+    """
+    values = [(value + 0.5) / 256 for value in range(256)]
+    outside = [-line * NormalDist().inv_cdf(value) for value in values]  # pixels, negative within the mask
+
+    def band(start: float, end: float, strength: float) -> list[int]:
+        inner = [min(distance - start, end - distance) for distance in outside]
+        return [round(255 * strength * min(max(0.5 + depth, 0), 1)) for depth in inner]
+
+    return {
+        "casing": band(-scale, line + scale, CASING_STRENGTH),
+        "tint": band(-np.inf, 0, TINT),
+        "line": band(0, line, 1),
+    }
+
+
+def _striped(strengths: Sequence[np.ndarray], width: int) -> Iterator[np.ndarray]:
+    """Strengths (h, w) of which, where several are above zero, each is left in diagonal stripes of its own."""
+    covers = [strength > 0 for strength in strengths]
+    counts = np.maximum(np.sum(covers, axis=0, dtype=np.uint8), 1)
+    rows, columns = (np.arange(side, dtype=np.uint16) for side in counts.shape)
+    turn = ((rows[:, None] + columns) // width % counts).astype(np.uint8)
+    before = np.zeros_like(counts)
+    for strength, cover in zip(strengths, covers, strict=True):
+        yield np.where(turn == before, strength, 0)
+        before += cover
