@@ -39,7 +39,9 @@ def _print_version(wanted: bool) -> None:
 def _options(
     wanted: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.", show_default=False),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version.", show_default=False
+        ),
     ] = False,
 ) -> None:
     """EVF-SAM: a sentence in, a mask out."""

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 
-
 def run(
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="The shipped ablation, or a YAML file.")

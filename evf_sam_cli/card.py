@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 
-
 def run(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or Hub id of a checkpoint.")],
     evaluation: Annotated[

@@ -35,7 +35,7 @@ def run(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option("--size", "--limit", min=1, help="Number of photos.", show_default="all; 500 of rendered_scenes")
+        typer.Option("--size", "--limit", min=1, help="Number of photos.", show_default="all; 500 of rendered_scenes"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For rendered_scenes: another seed, other photos.")] = 0,
     legacy_overlap: Annotated[

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from modeling_evf_sam.inference.outlining import Colour
 
 MAX_LEGEND_LINES = 3  # of one sentence
-LABEL_SHARE = 0.6  # of the picture's width that a label may take up
+LABEL_SHARE, MAX_LABEL_LINES = 0.4, 2  # of the picture's width that a label may take up
 GREY = (90, 90, 90)
 
 Box = tuple[float, float, float, float]
@@ -43,21 +43,22 @@ def draw_labels(picture: Image.Image, masks: np.ndarray, entries: Sequence[Entry
         The entries that had no room.
     """
     draw, font = ImageDraw.Draw(picture), text_font(picture.width)
-    taken = _Taken(masks.any(axis=0) if len(masks) else np.zeros((1, 1), dtype=bool), picture.size)
+    taken = _Taken(np.logical_or.reduce(masks), picture.size)
     left = []
     for mask, entry in zip(masks, entries, strict=True):
-        text = " ".join(f"{entry.sentence} {entry.score}".split())
+        lines = wrap(f"{entry.sentence} {entry.score}", font, int(LABEL_SHARE * picture.width))
         padding = round(font.size / 3)
-        size = (font.getlength(text) + 2 * padding, sum(font.getmetrics()) + padding)
+        size = (max(map(font.getlength, lines)) + 2 * padding, len(lines) * sum(font.getmetrics()) + padding)
         places = _places(taken.scaled_edges(mask), size, picture.size) if mask.any() else iter(())
         place = next((place for place in places if taken.is_free(place)), None)
-        if size[0] > LABEL_SHARE * picture.width or place is None:
+        if len(lines) > MAX_LABEL_LINES or place is None:
             left.append(entry)
             continue
         taken.labels.append(place)
         draw.rounded_rectangle(place, padding, fill=entry.colour, outline="black")
-        position = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
-        draw.text(position, text, fill=_ink(entry.colour), font=font, anchor="mm")
+        for number, line in enumerate(lines):
+            middle = place[1] + padding / 2 + (number + 0.5) * sum(font.getmetrics())
+            draw.text(((place[0] + place[2]) / 2, middle), line, fill=_ink(entry.colour), font=font, anchor="mm")
     return left
 
 
@@ -65,7 +66,8 @@ class _Taken:
     """Where no label can be: masks, and labels that are there already."""
 
     def __init__(self, area: np.ndarray, size: tuple[int, int]):
-        self.area, self.labels = area, list[Box]()
+        self.area = area
+        self.labels: list[Box] = []
         self.scale = (size[0] / area.shape[1], size[1] / area.shape[0])  # of picture to photo
 
     def scaled_edges(self, mask: np.ndarray) -> Box:
@@ -85,13 +87,14 @@ class _Taken:
 def _places(edges: Box, size: tuple[float, float], picture: tuple[int, int]) -> Iterator[Box]:
     """Boxes of that size around an object and within the picture: above, below, at its sides; the best first."""
     (x0, y0, x1, y1), (width, height) = edges, size
-    gap = height / 3
-    middle_x, middle_y = (x0 + x1 - width) / 2, (y0 + y1 - height) / 2
-    corners = [(x, y) for y in (y0 - height - gap, y1 + gap) for x in (middle_x, x0, x1 - width)]
-    for x, y in [*corners, (x1 + gap, middle_y), (x0 - width - gap, middle_y)]:
-        inside = min(max(x, 1), picture[0] - width - 2)
-        if 0 < y < picture[1] - height - 1 and (y != middle_y or x == inside):
-            yield inside, y, inside + width, y + height
+    gap = 8  # clear of the outline
+    columns = [min(max(x, 1), picture[0] - width - 2) for x in ((x0 + x1 - width) / 2, x0, x1 - width)]
+    rows = [(y0 + y1 - height) / 2, y0, y1 - height]
+    places = [(x, y) for y in (y0 - height - gap, y1 + gap) for x in columns]
+    places += [(x, y) for x in (x1 + gap, x0 - width - gap) for y in rows]
+    for x, y in places:
+        if 0 < x < picture[0] - width - 1 and 0 < y < picture[1] - height - 1:
+            yield x, y, x + width, y + height
 
 
 def _ink(colour: Colour) -> str:

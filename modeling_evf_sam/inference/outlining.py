@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 # Okabe and Ito's palette without black, "Color Universal Design" (2008): told apart with any colour vision.
 COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 MIN_WIDTH, MAX_ENLARGED_HEIGHT = 512, 2048  # pixels of a picture
-TINT = 0.2
+TINT = 0.14
 CASING = (0, 0, 0)  # beside the outline, so that it stands out from a photo of its own colour
 CASING_STRENGTH = 0.55
 SMOOTHED_PIXELS = 4_000_000  # pictures up to this size are drawn twice as large and shrunk
@@ -28,19 +28,31 @@ def draw_masks(photo: Image.Image, masks: np.ndarray, colours: Sequence[Colour])
     Returns:
         An RGB picture of `picture_size`.
     """
-    width, height = picture_size(*photo.size)
-    scale = 2 if width * height <= SMOOTHED_PIXELS else 1
-    canvas = photo.resize((scale * width, scale * height), Image.Resampling.LANCZOS)
-    line = scale * max(2.0, min(width, height) / 240)
-    softened = [_soften(mask, canvas.size, line) for mask in masks]
-    tables = _tables(line, scale)
+    size = picture_size(*photo.size)
+    scale = 2 if size[0] * size[1] <= SMOOTHED_PIXELS else 1
+    drawn_size = (scale * size[0], scale * size[1])
+    line = scale * max(2.0, min(size) / 240)
+    slope = max(line, 0.6 * drawn_size[0] / photo.width)  # wide enough to round the steps of enlarged pixels
+    softened = [_soften(mask, drawn_size, slope) for mask in masks]
+    tables = _tables(slope, line, scale)
+    layer = Image.new("RGBA", drawn_size)
     for soft in softened:
-        canvas.paste(CASING, mask=soft.point(tables["casing"]))
+        _add(layer, CASING, soft.point(tables["casing"]))
     for name in ("tint", "line"):
         strengths = [np.asarray(soft.point(tables[name])) for soft in softened]
         for share, colour in zip(_striped(strengths, round(4 * line)), colours, strict=True):
-            canvas.paste(colour, mask=Image.fromarray(share))
-    return canvas.resize((width, height), Image.Resampling.BOX)
+            _add(layer, colour, Image.fromarray(share))
+    picture = photo.resize(size, Image.Resampling.LANCZOS)
+    layer = layer.resize(size, Image.Resampling.BOX)
+    picture.paste(layer, mask=layer)
+    return picture
+
+
+def _add(layer: Image.Image, colour: Colour, strength: Image.Image) -> None:
+    """Lays a colour over an RGBA layer."""
+    paint = Image.new("RGBA", layer.size, colour)
+    paint.putalpha(strength)
+    layer.alpha_composite(paint)
 
 
 def picture_size(width: int, height: int) -> tuple[int, int]:
@@ -49,20 +61,20 @@ def picture_size(width: int, height: int) -> tuple[int, int]:
     return round(width * scale), round(height * scale)
 
 
-def _soften(mask: np.ndarray, size: tuple[int, int], line: float) -> Image.Image:
-    """A mask at another size, whose edge has become a slope as wide as its outline."""
+def _soften(mask: np.ndarray, size: tuple[int, int], slope: float) -> Image.Image:
+    """A mask at another size, whose edge has become a slope."""
     area = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BICUBIC)
-    return area.filter(ImageFilter.GaussianBlur(line))
+    return area.filter(ImageFilter.GaussianBlur(slope))
 
 
-def _tables(line: float, scale: int) -> dict[str, list[int]]:
+def _tables(slope: float, line: float, scale: int) -> dict[str, list[int]]:
     """For each value of a softened mask, how strong tint, outline and casing are there.
 
     A value says how far away the edge is. The outline lies around the mask: it hides nothing of it, and a mask of a
     single pixel has one too.
     """
     values = [(value + 0.5) / 256 for value in range(256)]
-    outside = [-line * NormalDist().inv_cdf(value) for value in values]  # pixels, negative within the mask
+    outside = [-slope * NormalDist().inv_cdf(value) for value in values]  # pixels, negative within the mask
 
     def band(start: float, end: float, strength: float) -> list[int]:
         inner = [min(distance - start, end - distance) for distance in outside]

@@ -13,8 +13,9 @@ def default_dtype(device: torch.device | str) -> torch.dtype:
 
     Returns:
         What the environment variable EVF_SAM_DTYPE names, float32 or bfloat16. Without it the fastest format that the
-        device computes in hardware and that holds the model's numbers: bfloat16 on CUDA devices of compute capability 8.0 or more and on CPUs with AVX-512 BF16 or AMX, float32
-        elsewhere. Never float16, which is slow on CPUs and overflows in large models.
+        device computes in hardware and that holds the model's numbers: bfloat16 on CUDA devices of compute capability
+        8.0 or more and on CPUs with AVX-512 BF16 or AMX, float32 elsewhere. Never float16, which is slow on CPUs and
+        overflows in large models.
 
     Raises:
         ValueError: EVF_SAM_DTYPE is something else.

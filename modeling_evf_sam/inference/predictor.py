@@ -214,7 +214,9 @@ class EvfSamPredictor:
             input_boxes=prompts.boxes,
         )
         given = {"image_embeddings": photo.image_embeddings, "prompt_embeds": prompts.prompt_embeds}
-        outputs, (result,) = predict(self.model, self.processor, inputs, mask_threshold=prompts.mask_threshold, **given)
+        outputs, (result,) = predict(
+            self.model, self.processor, inputs, mask_threshold=prompts.mask_threshold, **given
+        )
         prompts.prompt_embeds = outputs.prompt_embeds
         return result
 

@@ -58,10 +58,16 @@ class Segmentation:
             semantic: one flag for all sentences, or P.
             **more: attention and warning.
         """
-        arrays = {name: result[name].cpu().numpy() for name in ("masks", "scores", "boxes")}
-        height, width = arrays["masks"].shape[1:]
-        flags = [semantic] * len(sentences) if isinstance(semantic, bool) else [bool(flag) for flag in semantic]
-        return cls(photo_size=(height, width), sentences=list(sentences), semantic=flags, **arrays, **more)
+        masks, scores, boxes = (result[name].cpu().numpy() for name in ("masks", "scores", "boxes"))
+        return cls(
+            photo_size=masks.shape[1:],
+            sentences=list(sentences),
+            masks=masks,
+            scores=scores,
+            boxes=boxes,
+            semantic=[semantic] * len(sentences) if isinstance(semantic, bool) else [bool(flag) for flag in semantic],
+            **more,
+        )
 
     def rle(self) -> list[dict[str, Any]]:
         """Each mask as COCO's run lengths {"size": [H, W], "counts": text}."""
@@ -83,8 +89,8 @@ class Segmentation:
             model: what it calls the checkpoint.
 
         Returns:
-            photo, width, height, model; a `warning` where there is one; and `masks`, with sentence, score, box, area in
-            pixels, run lengths and `semantic` of each.
+            photo, width, height, model; a `warning` where there is one; and `masks`, with sentence, score, box, area
+            in pixels, run lengths and `semantic` of each.
         """
         columns = (self.sentences, self.scores.tolist(), self.boxes.tolist(), self.masks, self.rle(), self.semantic)
         masks = [
