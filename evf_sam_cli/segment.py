@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class SegmentCommand(TyperCommand):
-    """Takes what stands behind `--` as sentences."""
+    """Has photos and sentences for arguments; what stands behind `--` are sentences."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The line of `--help`."""
+        return [self.options_metavar or "", "PHOTO...", "SENTENCE..."]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Gives each of them an option of its own."""
+        """Gives each sentence behind `--` an option of its own."""
         if "--" in args:
             end = args.index("--")
             args = [*args[:end], *(f"--sentence={text}" for text in args[end + 1 :])]
@@ -35,7 +39,7 @@ def run(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTO...|SENTENCE",
+            metavar="PHOTO SENTENCE",
             help="Image files, folders or globs; and then what to segment, one mask for each sentence.",
             show_default=False,
         ),
@@ -158,7 +162,8 @@ def _segment_photos(
 
     records: list[dict[str, Any]] = []
     errors: list[Exception] = []
-    for photo, folder in track(folders.items(), "segmenting", total=len(folders), console=console, transient=True):
+    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
+    for photo, folder in track(folders.items(), "segmenting", len(folders), **shown):
         try:
             image = open_photo(photo)
         except (ValueError, OSError) as error:

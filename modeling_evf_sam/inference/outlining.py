@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 # Okabe and Ito's palette without black, "Color Universal Design" (2008): told apart with any colour vision.
 COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
@@ -62,16 +62,16 @@ def picture_size(width: int, height: int) -> tuple[int, int]:
 
 
 def _soften(mask: np.ndarray, size: tuple[int, int], slope: float) -> Image.Image:
-    """A mask at another size, whose edge has become a slope."""
+    """A mask at another size, whose edge has become a slope; what is too thin for that belongs to the outline."""
     area = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BICUBIC)
-    return area.filter(ImageFilter.GaussianBlur(slope))
+    kept = area.point(lambda value: round(0.45 * value))
+    return ImageChops.lighter(area.filter(ImageFilter.GaussianBlur(slope)), kept)
 
 
 def _tables(slope: float, line: float, scale: int) -> dict[str, list[int]]:
     """For each value of a softened mask, how strong tint, outline and casing are there.
 
-    A value says how far away the edge is. The outline lies around the mask: it hides nothing of it, and a mask of a
-    single pixel has one too.
+    A value says how far away the edge is. The outline lies around the mask, and hides nothing of it.
     """
     values = [(value + 0.5) / 256 for value in range(256)]
     outside = [-slope * NormalDist().inv_cdf(value) for value in values]  # pixels, negative within the mask
@@ -90,9 +90,9 @@ def _tables(slope: float, line: float, scale: int) -> dict[str, list[int]]:
 def _striped(strengths: Sequence[np.ndarray], width: int) -> Iterator[np.ndarray]:
     """Strengths (h, w) of which, where several are above zero, each is left in diagonal stripes of its own."""
     covers = [strength > 0 for strength in strengths]
-    counts = np.maximum(np.sum(covers, axis=0, dtype=np.uint8), 1)
+    counts = np.maximum(sum(covers, start=np.zeros((1, 1), dtype=np.uint16)), 1)
     rows, columns = (np.arange(side, dtype=np.uint16) for side in counts.shape)
-    turn = ((rows[:, None] + columns) // width % counts).astype(np.uint8)
+    turn = (rows[:, None] + columns) // width % counts
     before = np.zeros_like(counts)
     for strength, cover in zip(strengths, covers, strict=True):
         yield np.where(turn == before, strength, 0)

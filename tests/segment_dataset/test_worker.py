@@ -29,7 +29,9 @@ def photos(tmp_path):
 def writer(photos, tiny_checkpoint):
     output = photos / "out"
     output.mkdir()
-    return PartWriter(model=str(tiny_checkpoint), device="cpu", dtype="float32", root=photos, output=output, batch_size=2)
+    return PartWriter(
+        model=str(tiny_checkpoint), device="cpu", dtype="float32", root=photos, output=output, batch_size=2
+    )
 
 
 def _rows(folder):
