@@ -162,8 +162,8 @@ def _segment_photos(
 
     records: list[dict[str, Any]] = []
     errors: list[Exception] = []
-    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
-    for photo, folder in track(folders.items(), "segmenting", len(folders), **shown):
+    quiet = not console.is_terminal
+    for photo, folder in track(folders.items(), "segmenting", len(folders), console=console, disable=quiet):
         try:
             image = open_photo(photo)
         except (ValueError, OSError) as error:

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageFilter
 # Okabe and Ito's palette without black, "Color Universal Design" (2008): told apart with any colour vision.
 COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 MIN_WIDTH, MAX_ENLARGED_HEIGHT = 512, 2048  # pixels of a picture
-TINT = 0.14
+TINT = 0.1
 CASING = (0, 0, 0)  # beside the outline, so that it stands out from a photo of its own colour
 CASING_STRENGTH = 0.55
 SMOOTHED_PIXELS = 4_000_000  # pictures up to this size are drawn twice as large and shrunk
