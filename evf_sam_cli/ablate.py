@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from modeling_evf_sam.files import whole_folder, write_json
-
 
 def run(
     recipe: Annotated[
@@ -35,6 +33,7 @@ def run(
     What DIR already holds is not run again. The stages that rows start from are trained first where they are missing,
     which takes hours on two cores.
     """
+    from modeling_evf_sam.files import whole_folder, write_json
     from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
     from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
 
