@@ -1,11 +1,24 @@
-"""The sizes of the golden checkpoints, and the rule that their weights follow from (see the golden README)."""
+"""What the original code computes on tiny weights: sizes, weights, inputs, and, in files beside this one, outputs.
+
+`SYSTEM.safetensors` holds, in float32, what each stage of the original gave for `golden_inputs(SYSTEM)` and weights by
+`ruled_tensor`: `inference.*` for one photo and one sentence, `forward.*` for a batch with targets. Of the larger two
+levels of SAM-2's image features it holds every fourth row and column.
+
+`preprocessing.safetensors` holds views of `drawn_photo()`: every eighth row and column of the encoder's, and every 32nd
+of SAM's in either layout. They were written by this package when it equalled the original, bit by bit, on photos.
+"""
 
 import hashlib
+from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.functional import pad
 
-from modeling_evf_sam import EvfSamConfig
+from modeling_evf_sam import EvfSamConfig, EvfSamModel
+from modeling_evf_sam.originals.converting import original_state_dict
 
 GOLDEN_ENCODER = {
     "model_type": "beit3",
@@ -100,3 +113,78 @@ def ruled_tensor(key: str, shape: tuple[int, ...], seed: int = 0) -> Tensor:
         fan_in = values.shape[-1] if values.ndim == 2 and "embed" in key else values[0].numel()
         return values / fan_in**0.5
     return 1 + 0.1 * values if key.endswith("weight") else 0.05 * values
+
+
+def original_tensors(config: EvfSamConfig) -> dict[str, Tensor]:
+    """What a release of that size holds under the original names, its values by the rule."""
+    tensors = original_state_dict(EvfSamModel(config).state_dict())
+    return {key: ruled_tensor(key, tuple(tensor.shape)) for key, tensor in tensors.items()}
+
+
+def golden_outputs(name: str) -> dict[str, Tensor]:
+    """What the original computed, stage by stage."""
+    return load_file(Path(__file__).with_name(f"{name}.safetensors"))
+
+
+def golden_inputs(name: str) -> dict[str, Tensor]:
+    """What the original was given: two photos, of which the first is also one of its own, and three sentences.
+
+    Returns:
+        For the first photo alone: `images` (1, 3, S, S), `images_evf` (1, 3, s, s), `input_ids` (1, L),
+        `original_size` (2,) and `resize` (2,), the height and width before padding. For both: `fw.*` with one more
+        row, `fw.input_ids` (3, L), padded, and their `fw.attention_masks`, the first two for the first photo;
+        `fw.sizes` and `fw.resize` (2, 2), and the targets `fw.gt.0` (2, H, W) and `fw.gt.1` (1, H, W).
+    """
+    config = golden_config(**SYSTEMS[name])
+    side, small_side = config.view_size, config.multimodal_view_size
+    sizes = torch.tensor([[101, 67], [128, 135]] if name == "evf_sam2" else [[53, 35], [64, 71]])
+    resize = torch.tensor([[side, side * 3 // 4], [side * 5 // 8, side]])
+
+    generator = torch.Generator().manual_seed(1)  # the order of what is drawn matters
+    alone = _draw_ids(8, generator)
+    small = [_draw_view(small_side, generator).clamp(-1, 1)]
+    large = [_draw_view(side, generator)]
+    rows = [_draw_ids(length, generator) for length in (8, 5, 7)]
+    large.append(_draw_view(side, generator))
+    small.append(_draw_view(small_side, generator).clamp(-1, 1))
+    targets = [torch.rand(count, *size, generator=generator) > 0.6 for count, size in zip((2, 1), sizes, strict=True)]
+
+    if config.image_layout == "pad":
+        large[0] = _blacken(large[0], *resize[0].tolist())
+    ids = torch.stack([pad(row, (0, 8 - len(row)), value=config.multimodal_config.pad_token_id) for row in rows])
+    return {
+        "images": large[0][None],
+        "images_evf": small[0][None],
+        "input_ids": alone[None],
+        "original_size": sizes[0],
+        "resize": resize[0],
+        "fw.images": torch.stack(large),
+        "fw.images_evf": torch.stack(small),
+        "fw.input_ids": ids,
+        "fw.attention_masks": ids != config.multimodal_config.pad_token_id,
+        "fw.offset": torch.tensor([0, 2, 3]),
+        "fw.sizes": sizes,
+        "fw.resize": resize,
+        **{f"fw.gt.{photo}": target.float() for photo, target in enumerate(targets)},
+    }
+
+
+def _draw_ids(length: int, generator: torch.Generator) -> Tensor:
+    ids = torch.randint(4, 120, (length,), generator=generator)
+    ids[0], ids[-1] = 0, 2
+    return ids
+
+
+def _draw_view(side: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(3, side, side, generator=generator)
+
+
+def _blacken(view: Tensor, height: int, width: int) -> Tensor:
+    """Empties what lies below and to the right of the photo."""
+    return pad(view[:, :height, :width], (0, view.shape[2] - width, 0, view.shape[1] - height))
+
+
+def drawn_photo() -> np.ndarray:
+    """A photo (427, 640, 3) with slopes and edges of every height."""
+    rows, columns, channels = np.ogrid[:427, :640, :3]
+    return ((rows * rows * 3 + columns * 5 + rows * columns + channels * 80) % 256).astype(np.uint8)
