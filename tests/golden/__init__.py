@@ -4,7 +4,7 @@
 `ruled_tensor`: `inference.*` for one photo and one sentence, `forward.*` for a batch with targets. Of the larger two
 levels of SAM-2's image features it holds every fourth row and column.
 
-`preprocessing.safetensors` holds views of `drawn_photo()`: every eighth row and column of the encoder's, and every 32nd
+`preprocessing.safetensors` holds views of `drawn_photo()`: every eighth row and column of the encoder's, every 32nd
 of SAM's in either layout. They were written by this package when it equalled the original, bit by bit, on photos.
 """
 
