@@ -20,7 +20,7 @@ from tests.miniatures import LEFT, MIDDLE, ref, write_lines, write_photo, write_
 
 def test_json_holds_the_figures_of_evaluate_model(tiny_checkpoint, capsys):
     arguments = ["evaluate", "--model", str(tiny_checkpoint), "--split", "validation", "--size", "5", "--seed", "3"]
-    assert main([*arguments, "--json", "-", "--batch-size", "2"]) == 0
+    assert main([*arguments, "--json", "-", "--batch-size", "2", "--dtype", "float32"]) == 0
     out, err = capsys.readouterr()
     record = json.loads(out)
     expected = evaluate_model(
@@ -98,7 +98,7 @@ def _count_alone(checkpoint, root, split):
 def test_real_refcoco_equals_an_independent_count(tiny_checkpoint, shared, capsys):
     root = shared / "data" / "refcoco-mini"
     arguments = ["--dataset", f"refer:{root}:refcoco:unc", "--split", "testB", "--json", "-"]
-    assert main(["evaluate", "--model", str(tiny_checkpoint), *arguments]) == 0
+    assert main(["evaluate", "--model", str(tiny_checkpoint), "--dtype", "float32", *arguments]) == 0
     record = json.loads(capsys.readouterr().out)
     expected = _count_alone(tiny_checkpoint, root, "testB")
     assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-9)

@@ -17,7 +17,8 @@ from transformers import pipeline
 
 import modeling_evf_sam
 from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamConfig, EvfSamModel, EvfSamPipeline, EvfSamProcessor
-from modeling_evf_sam.hub.code import PushCodeMixin, code_files, write_code
+from modeling_evf_sam.hooks import PushCodeMixin
+from modeling_evf_sam.hub.code import code_files, write_code
 from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM2
 
 TASK = "referring-image-segmentation"
