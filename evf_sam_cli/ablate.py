@@ -38,7 +38,7 @@ def run(
     from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
     from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
 
-    ablation = load_ablation(recipe, changes)
+    ablation = load_ablation(recipe, changes or [])
     run_ablation(ablation, foundation, output, names=rows, jobs=jobs)
     if report is None:
         print(output)

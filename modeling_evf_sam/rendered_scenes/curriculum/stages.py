@@ -21,12 +21,13 @@ from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
     TextObjective,
 )
 from modeling_evf_sam.rendered_scenes.curriculum.positions import init_positions
-from modeling_evf_sam.rendered_scenes.curriculum.recipe import Recipe, Stage
+from modeling_evf_sam.rendered_scenes.curriculum.recipe import Budget, ObjectiveName, Recipe
 from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_tokenizer
 from modeling_evf_sam.rendered_scenes.curriculum.trainer import DrawnScenes, ObjectiveTrainer
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
+from modeling_evf_sam.training.arguments import training_arguments
 
-OBJECTIVES: dict[str, type[Objective]] = {
+OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "embedding": EmbeddingObjective,
     "prompts": PromptObjective,
     "sight": SightObjective,
@@ -48,13 +49,8 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
         The folder of the checkpoint, or None while stages are missing.
 
     Raises:
-        ValueError: for an unknown stage or objective.
+        ValueError: for an unknown stage.
     """
-    for name, stage in recipe.stages.items():
-        if stage.objective not in OBJECTIVES:
-            raise ValueError(
-                f"stages.{name}.objective is {stage.objective!r}, expected one of {', '.join(OBJECTIVES)}"
-            )
     if only is not None and only not in recipe.stages:
         raise ValueError(f"no stage {only!r}: the recipe has {', '.join(recipe.stages)}")
     output.mkdir(parents=True, exist_ok=True)
@@ -97,8 +93,8 @@ def load_stages(objective: Objective, files: list[Path]) -> None:
             objective.load_state_dict({k: v for k, v in load_file(file).items() if k in own}, strict=False)
 
 
-def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Path) -> None:
-    """Train one stage and write the tensors that it trained to `weights`, whole or not at all."""
+def train_stage(objective: Objective, budget: Budget, recipe: Recipe, weights: Path) -> None:
+    """Spend a budget on an objective, and write the tensors that it trained to `weights`, whole or not at all."""
     objective.requires_grad_(False)
     for module in objective.trained_modules():
         module.requires_grad_(True)
@@ -110,19 +106,19 @@ def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Pat
             RenderedScenes(
                 split,
                 size,
-                sentences_per_scene=stage.sentences_per_scene,
-                kinds=stage.kinds,
+                sentences_per_scene=budget.sentences_per_scene,
+                kinds=budget.kinds,
                 seed=recipe.seed,
             )
         )
 
     trainer = ObjectiveTrainer(
         model=objective,
-        args=training_arguments(stage, recipe, weights.parent),
+        args=_arguments(budget, recipe, weights.parent),
         data_collator=objective.collate,
-        train_dataset=scenes("train", stage.steps * stage.batch_size),
+        train_dataset=scenes("train", budget.steps * budget.batch_size),
         eval_dataset=scenes("validation", recipe.eval_scenes),
-        decoder_learning_rate=stage.decoder_learning_rate,
+        decoder_learning_rate=budget.decoder_learning_rate,
     )
     trainer.train()
     if trainer.is_world_process_zero():
@@ -140,29 +136,25 @@ def save_trained(objective: Objective, weights: Path) -> None:
     partial.replace(weights)
 
 
-def training_arguments(stage: Stage, recipe: Recipe, folder: Path) -> TrainingArguments:
-    """The Trainer's settings for one stage; processes that torchrun started share its batches."""
+def _arguments(budget: Budget, recipe: Recipe, folder: Path) -> TrainingArguments:
+    """The Trainer's settings for one budget; processes that torchrun started share its batches."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size // processes,
-        per_device_eval_batch_size=stage.batch_size // processes,
-        learning_rate=stage.learning_rate,
+    return training_arguments(
+        folder,
+        seed=recipe.seed,
+        workers=recipe.workers,
+        max_steps=budget.steps,
+        per_device_train_batch_size=budget.batch_size // processes,
+        per_device_eval_batch_size=budget.batch_size // processes,
+        learning_rate=budget.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=stage.warmup_steps,
-        weight_decay=stage.weight_decay,
+        warmup_steps=budget.warmup_steps,
+        weight_decay=budget.weight_decay,
         adam_beta2=0.98,
         max_grad_norm=1.0,
         bf16=torch.cuda.is_available(),
         logging_steps=50,
         eval_strategy="steps",
-        eval_steps=stage.eval_every,
+        eval_steps=budget.eval_every,
         save_strategy="no",
-        report_to="none",
-        seed=recipe.seed,
-        dataloader_num_workers=recipe.workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        remove_unused_columns=False,
-        use_cpu=not torch.cuda.is_available(),
     )
