@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from modeling_evf_sam.files import whole_folder, write_json
+from modeling_evf_sam.files import whole_file, write_json
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
         print(output)
         return
     scores, data = collect(ablation, output), report.with_suffix(".json")
-    with whole_folder(report.parent) as folder:
-        (folder / report.name).write_text(write_report(ablation, scores, data.name), encoding="utf-8")
+    with whole_file(report) as page:
+        page.write_text(write_report(ablation, scores, data.name), encoding="utf-8")
     write_json(scores, str(data))
     print(f"{report}, {data}")

@@ -1,7 +1,6 @@
 """The paper's ablations re-run: every row is trained with one budget and several seeds, then scored."""
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ from transformers import CLIPTokenizer, set_seed
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.evaluation.evaluator import evaluate_model
-from modeling_evf_sam.files import write_json
+from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import Drawn, Objective
@@ -244,9 +243,8 @@ def _clip_tokenizer(folder: Path, recipe: Recipe) -> CLIPTokenizer:
     if not folder.exists():
         corpus = expression_corpus(recipe.tokenizer.get("num_expressions", 40_000))
         size = recipe.model["multimodal_config"]["text_config"]["vocab_size"]
-        with tempfile.TemporaryDirectory(dir=folder.parent) as workspace:
-            CLIPTokenizer().train_new_from_iterator(corpus, size).save_pretrained(f"{workspace}/whole")
-            Path(workspace, "whole").rename(folder)
+        with whole_folder(folder) as whole:
+            CLIPTokenizer().train_new_from_iterator(corpus, size).save_pretrained(whole)
     return CLIPTokenizer.from_pretrained(folder)
 
 

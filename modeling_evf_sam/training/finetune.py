@@ -21,7 +21,7 @@ from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_h
 
 from modeling_evf_sam.data.mixture import DatasetMixture
 from modeling_evf_sam.data.referring_dataset import ReferringDataset
-from modeling_evf_sam.files import whole_folder
+from modeling_evf_sam.files import whole_file, whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.training.arguments import training_arguments
@@ -185,9 +185,8 @@ def _start_folder(recipe: FinetuneRecipe, arguments: TrainingArguments) -> None:
             if (output / STAGING).exists():
                 logger.warning("a checkpoint in '%s' was not finished: removed", output)
                 shutil.rmtree(output / STAGING)
-            partial = output / f".{RECIPE_FILE}"
-            partial.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
-            partial.replace(output / RECIPE_FILE)
+            with whole_file(output / RECIPE_FILE) as file:
+                file.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
 
 
 def _with_cache(
@@ -243,4 +242,5 @@ def _save_model(trainer: ReferringTrainer, recipe: FinetuneRecipe, output: Path)
         trainer.save_model(str(folder))
         (folder / "training_args.bin").unlink(missing_ok=True)
     if trainer.is_world_process_zero():
-        trainer.state.save_to_json(str(output / "trainer_state.json"))
+        with whole_file(output / "trainer_state.json") as log:
+            trainer.state.save_to_json(str(log))

@@ -1,7 +1,6 @@
 """Runs a recipe: builds the model, trains it stage by stage, and saves it as a checkpoint."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments, set_seed
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.files import whole_file, whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
@@ -68,20 +68,18 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
     if not all((output / name / "weights.safetensors").exists() for name in recipe.stages):
         return None
     if os.environ.get("RANK", "0") == "0":
-        model.save_pretrained(output / "model")
-        processor.save_pretrained(output / "model")
+        with whole_folder(output / "model") as whole:
+            model.save_pretrained(whole)
+            processor.save_pretrained(whole)
     return output / "model"
 
 
 def build_processor(recipe: Recipe, folder: Path) -> EvfSamProcessor:
     """The processor that fits the recipe's model; its tokenizer is trained once and kept in `folder`."""
     if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=folder.parent) as workspace:
-            tokenizer = train_tokenizer(Path(workspace), **recipe.tokenizer)
-            whole = Path(workspace) / "processor"
-            EvfSamProcessor.from_config(EvfSamConfig(**recipe.model), tokenizer).save_pretrained(whole)
-            if not folder.exists():  # another stage, run side by side, may have been faster
-                whole.rename(folder)
+        processor = EvfSamProcessor.from_config(EvfSamConfig(**recipe.model), train_tokenizer(**recipe.tokenizer))
+        with whole_folder(folder) as whole:
+            processor.save_pretrained(whole)
     return EvfSamProcessor.from_pretrained(folder)
 
 
@@ -122,7 +120,8 @@ def train_stage(objective: Objective, budget: Budget, recipe: Recipe, weights: P
     )
     trainer.train()
     if trainer.is_world_process_zero():
-        trainer.state.save_to_json(str(weights.parent / "trainer_state.json"))
+        with whole_file(weights.parent / "trainer_state.json") as log:
+            trainer.state.save_to_json(str(log))
         save_trained(objective, weights)
     trainer.accelerator.wait_for_everyone()
 
@@ -131,9 +130,8 @@ def save_trained(objective: Objective, weights: Path) -> None:
     """Write every tensor of the trained modules, whole or not at all."""
     own = {id(parameter) for module in objective.trained_modules() for parameter in module.parameters()}
     tensors = {name: tensor.cpu() for name, tensor in objective.named_parameters() if id(tensor) in own}
-    partial = weights.with_suffix(".partial")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
-    partial.replace(weights)
+    with whole_file(weights) as unfinished:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, unfinished)
 
 
 def _arguments(budget: Budget, recipe: Recipe, folder: Path) -> TrainingArguments:
