@@ -50,7 +50,7 @@ def _without_holes(mask):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_outlines_hold_the_mask_and_its_holes(seed):
-    mask = np.random.default_rng(seed).random((12, 15)) < 0.6
+    mask = np.random.default_rng(seed).random((24, 30)) < 0.75
     filled = _without_holes(mask)
     assert (filled != mask).any()
     assert np.array_equal(_filled(outlines(filled), mask.shape), filled)
