@@ -37,7 +37,7 @@ def _picture(page, name):
 def _marked(page):
     """(h, w) bool: what lies on and within the outlines in the picture of what was found."""
     lines = np.abs(_picture(page, "#found") - _picture(page, "#photo")).max(axis=-1) > 40
-    area = Image.fromarray(lines.astype(np.uint8) * 255)
+    area = Image.fromarray(lines.astype(np.uint8) * 255).copy()  # the array itself cannot be painted on
     ImageDraw.floodfill(area, (0, 0), 128)
     return np.asarray(area) != 128
 
