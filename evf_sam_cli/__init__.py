@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -21,12 +23,31 @@ from evf_sam_cli import (
 )
 
 app = typer.Typer(
-    help="EVF-SAM: a sentence in, a mask out.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("segment")(segment.run)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print("evf-sam", version("evf-sam"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    wanted: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version.", show_default=False
+        ),
+    ] = False,
+) -> None:
+    """EVF-SAM: a sentence in, a mask out."""
+
+
+app.command("segment", cls=segment.SegmentCommand)(segment.run)
 app.command("demo")(demo.run)
 app.command("segment-dataset")(segment_dataset.run)
 app.command("compare")(compare.run)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evf_sam_cli.options import DeviceOption
-from modeling_evf_sam.files import write_json
 
 if TYPE_CHECKING:
     from modeling_evf_sam.data.box_segmenter import BoxSegmenter
@@ -39,6 +38,7 @@ def run(
     from rich.progress import track
 
     from modeling_evf_sam.data.box_annotations import BoxAnnotations, Progress
+    from modeling_evf_sam.files import write_json
 
     number, shards = _parse_shard(shard)
     boxes = BoxAnnotations(annotations, photos)

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from modeling_evf_sam.files import whole_folder
-
 
 def run(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or Hub id of a checkpoint.")],
@@ -35,6 +33,7 @@ def run(
 
     It holds the Hub's metadata, examples that run, sizes, the figures of evaluations, limits and the citation.
     """
+    from modeling_evf_sam.files import whole_folder
     from modeling_evf_sam.hub.card import checkpoint_card
 
     if image is not None and not image.is_file():

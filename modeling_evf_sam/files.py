@@ -13,8 +13,11 @@ from typing import Any
 def whole_folder(output: Path) -> Iterator[Path]:
     """Gives a hidden folder whose files move into `output` when the block ends, and vanish when it fails.
 
+    Any number of processes may write the same output side by side: the last one wins.
+
     Args:
-        output: made when it does not exist; files of the same names in it are replaced, others stay.
+        output: when it does not exist, it appears at once with all its files; otherwise files of the same names in it
+            are replaced one by one, and others stay.
 
     Raises:
         ValueError: nothing can be written there. It is raised before the block runs.
@@ -26,10 +29,15 @@ def whole_folder(output: Path) -> Iterator[Path]:
     except OSError as error:
         raise ValueError(f"cannot write into '{output}' ({error.strerror}): choose another folder") from None
     with staging as folder:
-        yield Path(folder)
-        output.mkdir(parents=True, exist_ok=True)
-        for file in sorted(Path(folder).iterdir()):
-            os.replace(file, output / file.name)
+        whole = Path(folder, "whole")
+        whole.mkdir()
+        yield whole
+        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            whole.rename(output)
+        except OSError:  # it exists by now
+            for file in sorted(whole.iterdir()):
+                os.replace(file, output / file.name)
 
 
 @contextmanager

@@ -267,6 +267,19 @@ class Beit3Model(Beit3PreTrainedModel):
         Raises:
             ValueError: if neither image nor sentence is given, or a sentence is longer than the position table.
         """
+        tokens = self.encode(pixel_values, input_ids, attention_mask, num_fusion_layers, first_tokens, **kwargs)
+        return BaseModelOutput(last_hidden_state=tokens)
+
+    def encode(
+        self,
+        pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        num_fusion_layers: int | None = None,
+        first_tokens: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The `last_hidden_state` of `forward`, for a model around this one that records hidden states itself."""
         if pixel_values is None and input_ids is None:
             raise ValueError("give pixel_values, input_ids, or both")
         limit = self.config.max_position_embeddings - POSITION_OFFSET
@@ -292,7 +305,7 @@ class Beit3Model(Beit3PreTrainedModel):
             hidden_states = self._read_apart(hidden_states, attention_mask, split, later, first_tokens, **kwargs)
         if kept is not None:
             split = sum(position < split for position in kept)
-        return BaseModelOutput(last_hidden_state=self.layer_norm(hidden_states, split))
+        return self.layer_norm(hidden_states, split)
 
     def _read_apart(
         self,

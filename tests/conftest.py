@@ -21,10 +21,9 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
+def tiny_tokenizer() -> PreTrainedTokenizerBase:
     """An XLM-R tokenizer of 400 pieces with an added "[semantic]" token, that reads 40 tokens at the most."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    return train_tokenizer(folder, vocab_size=400, max_length=40, num_expressions=500)
+    return train_tokenizer(vocab_size=400, max_length=40, num_expressions=500)
 
 
 @pytest.fixture(scope="session")

@@ -196,7 +196,6 @@ def test_labels(processor, images, text, labels, counts):
     ("images", "text", "options", "message"),
     [
         (None, None, {}, "give images, text, or both"),
-        (WIDE, "dog", {"return_tensors": "np"}, "return_tensors='np' is not available"),
         (WIDE, 5, {}, "text must be a string or a list of them, not int"),
         (WIDE, [], {}, "text has no sentences"),
         ([WIDE, TALL], [[], []], {}, "text has no sentences"),
@@ -214,7 +213,27 @@ def test_labels(processor, images, text, labels, counts):
         (WIDE, None, {"semantic": True, "input_boxes": [1]}, "input_boxes, semantic need text as well"),
         (None, "dog", {"input_points": [[1, 1]]}, "input_points need images as well"),
         (None, "dog", {"labels": WIDE}, "labels need images as well"),
-        (WIDE, "dog", {"input_points": [1, 2]}, r"photo 0, sentence 0: points must be a list of \[x, y\]"),
+        (WIDE, "dog", {"input_points": [1, 2]}, r"photo 0, sentence 0: input_points .* \[1, 2\]: 1 level too few"),
+        (
+            WIDE,
+            "dog",
+            {"input_points": 1},
+            r"input_points for one sentence is \[\[x, y\], ...\], got 1: 2 levels too few",
+        ),
+        (
+            WIDE,
+            "dog",
+            {"input_points": [[[1, 2]]]},
+            r"sentence 0: input_points .*, got \[\[\[1, 2\]\]\]: 1 level too many",
+        ),
+        (
+            [WIDE],
+            [["dog"]],
+            {"input_points": [[[[[1, 2]]]]]},
+            "photo 0, sentence 0: input_points .*: 1 level too many",
+        ),
+        (WIDE, "dog", {"input_points": np.ones((1, 1, 2))}, r"got an array of shape \(1, 1, 2\): 1 level too many"),
+        (WIDE, "dog", {"input_labels": [[1]]}, "input_labels for one sentence is .*: 1 level too many"),
         (WIDE, "dog", {"input_points": np.ones((30, 3))}, r"not of shape \(30, 3\)"),
         (WIDE, "dog", {"input_points": [["a", 2]]}, r"photo 0, sentence 0: points must be a list of \[x, y\], both"),
         (
@@ -236,7 +255,26 @@ def test_labels(processor, images, text, labels, counts):
         (WIDE, "dog", {"input_points": [[1, 2]], "input_labels": [2]}, "must be 1 or 0 for each of its 1 points"),
         (WIDE, "dog", {"input_points": [[1, 2]], "input_labels": [1, 0]}, "must be 1 or 0 for each of its 1 points"),
         (WIDE, "dog", {"input_boxes": [0, 0, 10]}, r"photo 0, sentence 0: a box must be \[x0, y0, x1, y1\]"),
-        (WIDE, "dog", {"input_boxes": 3}, "a box must be"),
+        (
+            WIDE,
+            "dog",
+            {"input_boxes": 3},
+            r"input_boxes for one sentence is \[x0, y0, x1, y1\], got 3: 1 level too few",
+        ),
+        (
+            WIDE,
+            "dog",
+            {"input_boxes": [[0, 0, 9, 9]]},
+            r"one sentence is .*, got \[\[0, 0, 9, 9\]\]: 1 level too many",
+        ),
+        (
+            WIDE,
+            ["dog"] * 4,
+            {"input_boxes": [0, 0, 9, 9]},
+            "photo 0, sentence 0: input_boxes .* got 0: 1 level too few",
+        ),
+        (WIDE, ["dog"], {"input_boxes": [[[0] * 99]]}, r"input_boxes .*\.\.\.: 1 level too many"),
+        (WIDE, "dog", {"padding": "max_length", "text_kwargs": {"padding": True}}, "padding was passed two times"),
         (WIDE, "dog", {"input_boxes": [0, 0, 41, 10]}, "photo 0, sentence 0: box corners: .* outside the photo"),
         (WIDE, "dog", {"input_boxes": [0, 0, float("nan"), 10]}, "box corners: .* outside the photo"),
         (WIDE, "dog", {"input_boxes": [10, 0, 10, 10]}, "needs x0 < x1 and y0 < y1"),
@@ -252,14 +290,74 @@ def test_labels(processor, images, text, labels, counts):
         ),
         ([WIDE, TALL], ["dog", "cup"], {"labels": [WIDE[None, ..., 0]]}, "labels: give one entry for each photo, 2"),
         ([WIDE], ["dog"], {"labels": [None]}, r"photo 0, sentence 0: label \(\) must have the photo's size"),
-        ([WIDE, "a.jpg"], ["dog", "cup"], {}, "photo 1: a photo must be a PIL image"),
+        ([WIDE, "a.jpg"], ["dog", "cup"], {}, "photo 'a.jpg' does not exist"),
     ],
 )
 def test_bad_inputs(processor, images, text, options, message):
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         processor(images, text, **options)
 
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value).removeprefix("Keyword argument padding was passed two times:\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "length"),
+    [
+        ({}, 8),
+        ({"padding": "max_length"}, 40),
+        ({"padding": "max_length", "max_length": 12}, 12),
+        ({"text_kwargs": {"padding": "max_length", "max_length": 12}}, 12),
+        ({"truncation": True, "max_length": 3}, 3),
+        ({"max_length": 3}, 8),
+    ],
+)
+def test_settings_of_tokens(processor, settings, length):
+    inputs = processor(text=["red cup"], **settings)
+
+    whole = processor(text=["red cup"])["input_ids"][0, 0]
+    words = min(length, len(whole))
+    assert inputs["input_ids"].shape == inputs["attention_mask"].shape == (1, 1, length)
+    assert inputs["attention_mask"].sum() == words
+    assert inputs["input_ids"][0, 0, : words - 1].equal(whole[: words - 1])
+    assert inputs["input_ids"][0, 0, words - 1] == whole[-1], "the end is kept"
+
+
+def test_long_sentences_are_cut_where_that_is_asked_for(processor):
+    assert processor(text="a " * 99, truncation=True)["input_ids"].shape == (1, 1, 40)
+
+
+@pytest.mark.parametrize("settings", [{"image_layout": "stretch"}, {"images_kwargs": {"image_layout": "stretch"}}])
+def test_settings_of_views(processor, settings):
+    inputs = processor(WIDE, "red cup", **settings)
+
+    assert inputs["reshaped_input_sizes"].tolist() == [[64, 64]]
+    assert processor(WIDE)["reshaped_input_sizes"].tolist() == [[32, 64]]
+
+
+def test_numpy_arrays(processor):
+    arguments = {"images": WIDE, "text": ["red cup"], "input_boxes": [[1, 2, 3, 4]], "labels": np.ones((1, 20, 40))}
+
+    arrays, tensors = (processor(**arguments, return_tensors=kind) for kind in ("np", "pt"))
+
+    assert set(arrays) == set(tensors)
+    assert np.array_equal(arrays.pop("labels")[0], tensors.pop("labels")[0].numpy())
+    assert all(np.array_equal(array, tensors[name].numpy()) for name, array in arrays.items())
+    photo = processor(WIDE, return_tensors="np")
+    assert torch.equal(
+        processor(photo, ["red cup"], input_boxes=[[1, 2, 3, 4]])["input_boxes"], tensors["input_boxes"]
+    )
+    (result,) = processor.post_process_referring_segmentation(outputs_of(torch.ones(1, 1, 1, 4, 4), [[[1.0]]]), arrays)
+    assert result["masks"].all()
+
+
+def test_photos_by_path_and_of_floats(processor, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "photo.png")
+
+    expected = processor(values)["pixel_values"]
+
+    for photo in (tmp_path / "photo.png", str(tmp_path / "photo.png"), values / 255):
+        assert torch.equal(processor(photo)["pixel_values"], expected)
 
 
 def test_semantic_needs_a_checkpoint_trained_for_it(tiny_tokenizer):
@@ -337,6 +435,41 @@ def test_post_processing_refuses_broken_logits(processor):
 
     with pytest.raises(ValueError, match="photo 0: mask logits are not numbers"):
         processor.post_process_referring_segmentation(outputs, processor(WIDE, "dog"))
+
+
+@pytest.mark.parametrize("as_given", [list, torch.tensor, np.array])
+@pytest.mark.parametrize("with_inputs", [True, False])
+def test_post_processing_to_other_sizes(processor, as_given, with_inputs):
+    outputs = outputs_of(torch.ones(2, 1, 1, 16, 16), [[[1.0]], [[2.0]]])
+    inputs = processor([WIDE, TALL], ["dog", "cup"]) if with_inputs else None
+
+    results = processor.post_process_referring_segmentation(
+        outputs, inputs, target_sizes=as_given([[10, 20], [128, 32]])
+    )
+
+    assert [tuple(result["masks"].shape) for result in results] == [(1, 10, 20), (1, 128, 32)]
+    assert [result["boxes"].tolist() for result in results] == [[[0, 0, 20, 10]], [[0, 0, 32, 128]]]
+
+
+def test_other_sizes_show_the_same_part_of_the_view(processor):
+    masks = torch.full((1, 1, 1, 64, 64), -1.0)
+    masks[..., :16, :32] = 1  # a quarter of the photo, which is the upper half of the view
+
+    (result,) = processor.post_process_referring_segmentation(outputs_of(masks, [[[1.0]]]), target_sizes=[(40, 80)])
+
+    assert result["boxes"].tolist() == [[0, 0, 40, 20]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "the sizes of the masks are unknown: give inputs, or target_sizes"),
+        ({"target_sizes": [(1, 4), (1, 4)]}, r"one \(height, width\) for each photo, 1 in all, not 2"),
+    ],
+)
+def test_post_processing_needs_a_size_for_each_photo(processor, options, message):
+    with pytest.raises(ValueError, match=message):
+        processor.post_process_referring_segmentation(outputs_of(torch.ones(1, 1, 1, 4, 4), [[[1.0]]]), **options)
 
 
 def test_rotated_photo_is_prompted_upright(processor):

@@ -6,10 +6,7 @@ FOLDER/<key>/<two letters>/<key of the photo>.safetensors              its outpu
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.image_processing_utils import BatchFeature
 
+from modeling_evf_sam.files import whole_file
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
@@ -63,7 +61,7 @@ class EmbeddingCache:
         """Encode those photos that are not here yet, and return their number.
 
         Raises:
-            OSError: a file cannot be written; what was there before stays usable.
+            ValueError, OSError: a file cannot be written; what was there before stays usable.
         """
         encoded = 0
         for photo in photos:
@@ -144,13 +142,9 @@ class _EncoderViews(EvfSamImageProcessor):
 
 
 def _write(file: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file whole or not at all, other processes beside."""
-    partial = file.with_name(f".{uuid.uuid4().hex}.partial")
+    """Write a safetensors file; the tensors must be contiguous."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial)
-        os.replace(partial, file)
+        with whole_file(file) as unfinished:
+            save_file(tensors, unfinished)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            partial.unlink()
         raise OSError(f"cannot write '{file}' ({error}): make room, then start the run again") from error

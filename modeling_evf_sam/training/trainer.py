@@ -9,7 +9,6 @@ import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import SequentialSampler
 from transformers import Trainer
 from transformers.integrations import is_deepspeed_zero3_enabled
 
@@ -42,9 +41,6 @@ class ReferringTrainer(Trainer):
         self.skip_faults, self.image_encoder = skip_faults, image_encoder
         self.faults: dict[str, int] = {}
         self.loss_parts: list[Tensor] = []
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Train on one micro-batch, after a look at what was wrong with its samples.

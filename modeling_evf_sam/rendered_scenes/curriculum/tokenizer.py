@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
+from tempfile import TemporaryDirectory
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -19,13 +20,10 @@ def _corpus(num_expressions: int) -> Iterator[str]:
         yield from (line.strip() for line in text.splitlines() if line.strip())
 
 
-def train_tokenizer(
-    folder: Path, *, vocab_size: int, max_length: int, num_expressions: int = 40_000
-) -> PreTrainedTokenizerBase:
+def train_tokenizer(*, vocab_size: int, max_length: int, num_expressions: int = 40_000) -> PreTrainedTokenizerBase:
     """Train a sentencepiece model and load it as an XLM-R tokenizer with a `[semantic]` token.
 
     Args:
-        folder: an empty folder to work in.
         vocab_size: number of pieces; the tokenizer has three special tokens more.
         max_length: longest sentence, in tokens.
         num_expressions: sentences of the rendered scenes to train on.
@@ -40,9 +38,10 @@ def train_tokenizer(
         character_coverage=1.0,
         minloglevel=2,
     )
-    (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
-    settings = {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": max_length}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with TemporaryDirectory() as folder:
+        Path(folder, "sentencepiece.bpe.model").write_bytes(model.getvalue())
+        settings = {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": max_length}
+        Path(folder, "tokenizer_config.json").write_text(json.dumps(settings))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"additional_special_tokens": [SEMANTIC_TOKEN]})
     return tokenizer
