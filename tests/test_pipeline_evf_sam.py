@@ -74,6 +74,16 @@ def test_results_are_those_of_the_model_and_the_processor(segment, photo, argume
     agree(found, by_hand(segment, photo, **arguments))
 
 
+def test_results_in_bfloat16_are_those_of_the_model_and_the_processor(photo):
+    half = pipeline(TASK, model=DEFAULT_CHECKPOINT, device="cpu", dtype=torch.bfloat16)
+    assert half.model.dtype == torch.bfloat16
+    texts = ["leftmost star", "the pink star"]
+    agree(
+        half(photo, text=texts, input_points=[[[70, 125]], None]),
+        by_hand(half, photo, texts, input_points=[[[70, 125]], None]),
+    )
+
+
 def test_a_sentence_may_stand_alone_with_its_prompts(segment, photo):
     prompts = {"semantic": True, "input_points": [[70, 125]], "input_boxes": [40, 95, 100, 155]}
     found = segment(photo, text="the pink star", **prompts)

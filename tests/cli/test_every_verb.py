@@ -58,7 +58,7 @@ EXTRAS = {"segment-dataset": "ray", "demo": "gradio"}  # modules that come with 
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory, tiny_checkpoint, tiny_tokenizer) -> Path:
+def place(tmp_path_factory, tiny_checkpoint, tiny_tokenizer, beit3_spm) -> Path:
     """A folder with checkpoints, photos, data sets, recipes, and files as the authors publish them."""
     folder = tmp_path_factory.mktemp("verbs")
     for name in ("tiny", "other"):
@@ -84,7 +84,7 @@ def place(tmp_path_factory, tiny_checkpoint, tiny_tokenizer) -> Path:
     for file, prefix in (("sam.pth", "visual_model."), ("beit3.pth", "mm_extractor.")):
         part = {name.removeprefix(prefix): release[name] for name in release if name.startswith(prefix)}
         torch.save(part, folder / file)
-    shutil.copy(Path(tiny_tokenizer.name_or_path) / "sentencepiece.bpe.model", folder / "beit3.spm")
+    shutil.copy(beit3_spm, folder / "beit3.spm")
     return folder
 
 

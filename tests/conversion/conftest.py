@@ -16,12 +16,6 @@ sys.path.insert(0, str(SCRIPTS))  # as Python does when a script is run
 
 
 @pytest.fixture(scope="session")
-def beit3_spm(tiny_tokenizer: PreTrainedTokenizerBase) -> Path:
-    """A sentencepiece model, in the place of BEIT-3's."""
-    return Path(tiny_tokenizer.name_or_path) / "sentencepiece.bpe.model"
-
-
-@pytest.fixture(scope="session")
 def original(tiny_tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
     """A tiny release's tensors under their original names, with a row for each word of the tiny tokenizer."""
     torch.manual_seed(0)

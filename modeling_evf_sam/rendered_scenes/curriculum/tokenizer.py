@@ -20,14 +20,8 @@ def _corpus(num_expressions: int) -> Iterator[str]:
         yield from (line.strip() for line in text.splitlines() if line.strip())
 
 
-def train_tokenizer(*, vocab_size: int, max_length: int, num_expressions: int = 40_000) -> PreTrainedTokenizerBase:
-    """Train a sentencepiece model and load it as an XLM-R tokenizer with a `[semantic]` token.
-
-    Args:
-        vocab_size: number of pieces; the tokenizer has three special tokens more.
-        max_length: longest sentence, in tokens.
-        num_expressions: sentences of the rendered scenes to train on.
-    """
+def train_pieces(*, vocab_size: int, num_expressions: int) -> bytes:
+    """Train a sentencepiece model, and give what its file holds."""
     import sentencepiece
 
     model = io.BytesIO()
@@ -38,8 +32,20 @@ def train_tokenizer(*, vocab_size: int, max_length: int, num_expressions: int = 
         character_coverage=1.0,
         minloglevel=2,
     )
+    return model.getvalue()
+
+
+def train_tokenizer(*, vocab_size: int, max_length: int, num_expressions: int = 40_000) -> PreTrainedTokenizerBase:
+    """Train a sentencepiece model and load it as an XLM-R tokenizer with a `[semantic]` token.
+
+    Args:
+        vocab_size: number of pieces; the tokenizer has three special tokens more.
+        max_length: longest sentence, in tokens.
+        num_expressions: sentences of the rendered scenes to train on.
+    """
+    pieces = train_pieces(vocab_size=vocab_size, num_expressions=num_expressions)
     with TemporaryDirectory() as folder:
-        Path(folder, "sentencepiece.bpe.model").write_bytes(model.getvalue())
+        Path(folder, "sentencepiece.bpe.model").write_bytes(pieces)
         settings = {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": max_length}
         Path(folder, "tokenizer_config.json").write_text(json.dumps(settings))
         tokenizer = AutoTokenizer.from_pretrained(folder)
