@@ -81,9 +81,11 @@ def _parse_shard(text: str) -> tuple[int, int]:
 def _load(source: str, device: str | None, batch_size: int) -> "BoxSegmenter":
     from modeling_evf_sam.data.box_segmenter import BoxSegmenter, load_sam
     from modeling_evf_sam.inference import loading
+    from modeling_evf_sam.inference.precision import default_dtype
 
     loading.check_source(source)
-    segmenter = load_sam(source, loading.find_device(device), batch_size=batch_size)
+    target = loading.find_device(device)
+    segmenter = load_sam(source, target, default_dtype(target), batch_size=batch_size)
     if segmenter is not None:
         return segmenter
     model, _ = loading.load_model(source, device)
