@@ -38,20 +38,20 @@ def run(
     from rich.console import Console
     from rich.progress import track
 
-    from modeling_evf_sam.data.box_annotations import BoxAnnotations, Progress
+    from modeling_evf_sam.data.box_annotations import BoxAnnotations, MaskShards
 
     number, shards = _parse_shard(shard)
     boxes = BoxAnnotations(annotations, photos)
     if not boxes.boxes:
         raise ValueError(f"'{annotations}' has no box without a mask: there is nothing to do")
     source = {"annotations": annotations.name, "boxes": sum(map(len, boxes.boxes.values())), "model": model}
-    progress = Progress(output, source, boxes)
+    parts = MaskShards(output, source, boxes)
 
     def shown(images: Sequence[int]) -> Iterable[int]:
         return track(images, f"masks, part {shard}", console=Console(stderr=True))
 
-    progress.run(_load(model, device, batch_size), shard=number, shards=shards, progress=shown)
-    lines = progress.read()
+    parts.run(_load(model, device, batch_size), shard=number, shards=shards, progress=shown)
+    lines = parts.read()
     missing = len(boxes.boxes.keys() - lines.keys())
     if missing:
         print(f"{output}: part {shard} is done; {missing} photos are left to the others")

@@ -31,7 +31,11 @@ class ExactSam2(Sam2Model):
 
 
 # model_type -> the class, and how a photo becomes its view; the files of SAM-2 on the Hub are those for video
-SAMS: dict[str, tuple[Any, str]] = {"sam": (ExactSam, "pad"), "sam2": (ExactSam2, "stretch"), "sam2_video": (ExactSam2, "stretch")}
+SAMS: dict[str, tuple[Any, str]] = {
+    "sam": (ExactSam, "pad"),
+    "sam2": (ExactSam2, "stretch"),
+    "sam2_video": (ExactSam2, "stretch"),
+}
 
 
 class BoxSegmenter:
