@@ -1,7 +1,7 @@
 """Boxes -> masks, by a SAM or a SAM-2: the photo is encoded once for all its boxes."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +10,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, Sam2Model, SamModel
 
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor, resize_mask_logits
-
-if TYPE_CHECKING:
-    from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 
 # The Fourier matrices stay in float32: in bfloat16, places are wrong by pixels. `EvfSamModel` does the same.
 EXACT = {"positional_embedding"}
@@ -49,11 +47,11 @@ class BoxSegmenter:
     """
 
     def __init__(
-        self, model: "SamModel | Sam2Model | EvfSamModel", *, image_size: int, image_layout: str, batch_size: int = 64
+        self, model: SamModel | Sam2Model | EvfSamModel, *, image_size: int, image_layout: str, batch_size: int = 64
     ) -> None:
         self.model: Any = model.eval()
         self.batch_size = batch_size
-        self.sam: Any = getattr(model, "sam", model)
+        self.sam: Any = model.sam if isinstance(model, EvfSamModel) else model
         self.dtype = next(self.sam.mask_decoder.parameters()).dtype
         self.views = EvfSamImageProcessor(image_size=image_size, image_layout=image_layout, multimodal_image_size=0)
 

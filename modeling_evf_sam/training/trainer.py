@@ -110,8 +110,8 @@ class ReferringTrainer(Trainer):
             lines = [f"{count} x {fault}" for fault, count in counts.items()]
             logger.warning("%d bad samples were skipped:\n%s", sum(counts.values()), "\n".join(lines))
 
-    # Three private methods are overridden, as the Trainer has no public way to write a checkpoint elsewhere and name it
-    # when it is whole, and to add weights to those that it gathered from all processes.
+    # Three private methods are overridden: the Trainer has no public way to write a checkpoint elsewhere and name it
+    # when it is whole, or to add weights to those that it gathered from all processes.
 
     def _get_output_dir(self, trial: Any) -> str:  # where checkpoints are written; `publish` moves them
         return str(Path(self.args.output_dir) / STAGING)
