@@ -1,10 +1,10 @@
-"""A small tokenizer in XLM-R's layout, trained on the sentences of the rendered scenes."""
+"""A small tokenizer in XLM-R's layout, trained on the sentences of the rendered scenes and on plain English."""
 
 import io
 import json
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
-from pydoc_data.topics import topics
 from tempfile import TemporaryDirectory
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -12,12 +12,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from modeling_evf_sam.processing_evf_sam import SEMANTIC_TOKEN
 from modeling_evf_sam.rendered_scenes.dataset import expression_corpus
 
+ENGLISH = files(__package__) / "english.txt"  # a sentence on each line, for pieces of other words
+
 
 def _corpus(num_expressions: int) -> Iterator[str]:
-    """Referring expressions, and the help texts of Python for pieces of other English words."""
     yield from expression_corpus(num_expressions)
-    for text in topics.values():
-        yield from (line.strip() for line in text.splitlines() if line.strip())
+    for sentence in ENGLISH.read_text(encoding="utf-8").splitlines():
+        yield sentence
+        yield ", ".join(sentence.split())  # a word becomes a piece only where it is a part of another, such as "cup,"
 
 
 def train_pieces(*, vocab_size: int, num_expressions: int) -> bytes:
@@ -29,6 +31,7 @@ def train_pieces(*, vocab_size: int, num_expressions: int) -> bytes:
         sentence_iterator=_corpus(num_expressions),
         model_writer=model,
         vocab_size=vocab_size,
+        hard_vocab_limit=False,
         character_coverage=1.0,
         minloglevel=2,
     )
@@ -39,7 +42,7 @@ def train_tokenizer(*, vocab_size: int, max_length: int, num_expressions: int = 
     """Train a sentencepiece model and load it as an XLM-R tokenizer with a `[semantic]` token.
 
     Args:
-        vocab_size: number of pieces; the tokenizer has three special tokens more.
+        vocab_size: number of pieces at the most; the tokenizer has three special tokens more.
         max_length: longest sentence, in tokens.
         num_expressions: sentences of the rendered scenes to train on.
     """
