@@ -73,7 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return app(arguments, prog_name="evf-sam", standalone_mode=False) or 0
     except TyperException as error:
         message = f"{error.format_message().rstrip('.')}: see --help"
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, _configuration_error()) as error:
         message = str(error)
     print("error:", " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def _configuration_error() -> type[Exception]:
+    """What transformers' configurations raise; asked for after an error, when that library is imported anyway."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    return StrictDataclassError

@@ -90,4 +90,5 @@ def _load(source: str, device: str | None, batch_size: int) -> "BoxSegmenter":
         return segmenter
     model, _ = loading.load_model(source, device)
     config = model.config
-    return BoxSegmenter(model, image_size=config.view_size, image_layout=config.image_layout, batch_size=batch_size)
+    view: dict = {"image_size": config.view_size, "image_layout": config.image_layout}
+    return BoxSegmenter(model, **view, batch_size=batch_size)
