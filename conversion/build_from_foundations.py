@@ -29,7 +29,7 @@ def build(
     Writes weights, configuration, processor (where there is a tokenizer), a model card and conversion_report.json.
     """
     from modeling_evf_sam.originals.foundations import from_foundations
-    from modeling_evf_sam.originals.result import write_model
+    from modeling_evf_sam.originals.writing import write_model
 
     converted = from_foundations(sam, beit3, tokenizer=tokenizer, seed=seed)
     write_model(converted, output, dtype=dtype, max_shard_size=max_shard_size, verify=verify, push_to_hub=push_to_hub)

@@ -47,7 +47,7 @@ def convert(
     Writes weights, configuration, processor (where there is a tokenizer), a model card and conversion_report.json.
     """
     from modeling_evf_sam.originals.release_conversion import from_original, to_original_release
-    from modeling_evf_sam.originals.result import write_model
+    from modeling_evf_sam.originals.writing import write_model
 
     if memory is not None and not to_original:
         raise ValueError("--memory goes with --to-original: images need no video modules")

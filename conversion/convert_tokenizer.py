@@ -23,7 +23,7 @@ def convert(
     push_to_hub: HubOption = None,
 ) -> None:
     """Writes tokenizer.json and tokenizer_config.json, a card and conversion_report.json."""
-    from modeling_evf_sam.originals.tokenizer import write_tokenizer
+    from modeling_evf_sam.originals.tokenizer_conversion import write_tokenizer
 
     write_tokenizer(source, output, semantic=semantic, verify=verify, push_to_hub=push_to_hub)
 

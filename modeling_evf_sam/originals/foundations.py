@@ -8,8 +8,8 @@ from torch import Tensor
 from modeling_evf_sam import EvfSamConfig
 from modeling_evf_sam.modeling_evf_sam import EvfSamProjector
 from modeling_evf_sam.originals.converting import convert_state_dict, detect_config, ignored_names
-from modeling_evf_sam.originals.result import NO_TOKENIZER, Converted, processor_writer
-from modeling_evf_sam.originals.sources import read_sentencepiece, read_source, refuse_long_vocabulary
+from modeling_evf_sam.originals.writing import NO_TOKENIZER, Converted, processor_writer
+from modeling_evf_sam.originals.tokenizer import read_sentencepiece, read_source, refuse_long_vocabulary
 
 
 def from_foundations(sam: Path, beit3: Path, *, tokenizer: Path | None, seed: int) -> Converted:

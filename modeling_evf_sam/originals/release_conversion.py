@@ -17,8 +17,8 @@ from modeling_evf_sam.originals.converting import (
     original_state_dict,
 )
 from modeling_evf_sam.originals.releases import ORIGINAL_MODEL_TYPE, find_release, is_multitask
-from modeling_evf_sam.originals.result import NO_TOKENIZER, Converted, processor_writer
-from modeling_evf_sam.originals.sources import (
+from modeling_evf_sam.originals.writing import NO_TOKENIZER, Converted, processor_writer
+from modeling_evf_sam.originals.tokenizer import (
     SENTENCEPIECE,
     TOKENIZER_CONFIG,
     TOKENIZER_FILES,

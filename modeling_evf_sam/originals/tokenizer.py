@@ -1,59 +1,75 @@
-"""From a sentencepiece model to a tokenizer folder."""
+"""Reading what the user names: weights, the files that they come from, and BEIT-3's tokenizer."""
 
+import json
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from sentencepiece import SentencePieceProcessor
+from torch import Tensor
 from transformers import AutoTokenizer
 
-from modeling_evf_sam import EvfSamConfig, EvfSamProcessor
-from modeling_evf_sam.files import whole_folder
-from modeling_evf_sam.originals.card import TOKENIZER_USAGE
-from modeling_evf_sam.originals.result import push, refuse_used, tell, write_readme, write_report
-from modeling_evf_sam.originals.sources import open_sentencepiece, read_sentencepiece
-from modeling_evf_sam.originals.weights import file_rows
+from modeling_evf_sam import EvfSamConfig
+from modeling_evf_sam.originals.reading import PICKLES, find_weights, read_tensors
+from modeling_evf_sam.processing_evf_sam import SEMANTIC_TOKEN
 
-PROBES = ("zebra top left", "Ünïcode naïve café", "左边的斑马", "  double  spaces\tand tabs ", "the 3rd cup, left", "")
+SENTENCEPIECE = "sentencepiece.bpe.model"  # the name that XLM-R's tokenizer looks for
+TOKENIZER_FILES = ("tokenizer.json", SENTENCEPIECE, "tokenizer_config.json", "added_tokens.json")
+TOKENIZER_CONFIG = json.dumps({"tokenizer_class": "XLMRobertaTokenizer"}, indent=2) + "\n"
 
 
-def write_tokenizer(source: Path, output: Path, *, semantic: bool, verify: bool, push_to_hub: str | None) -> None:
-    """Write a tokenizer for BEIT-3 whole or not at all, print what was done, and upload it if asked for.
+def read_source(path: Path, *, use_pickle: bool = False) -> tuple[dict[str, Tensor], list[Path]]:
+    """The tensors of a file or folder, mapped into memory, and the files that they lie in.
+
+    A pickle is read where `path` is that file itself, or `use_pickle` is true.
+    """
+    allowed = use_pickle or path.suffix in PICKLES
+    tensors = read_tensors(path, allow_pickle=allowed)
+    if path.is_dir():
+        path = find_weights(path, allowed)
+    if not path.name.endswith(".index.json"):
+        return tensors, [path]
+    shards = set(json.loads(path.read_text())["weight_map"].values())
+    return tensors, [path, *(path.parent / shard for shard in sorted(shards))]
+
+
+def read_sentencepiece(file: Path, *, semantic: bool) -> Any:
+    """An XLM-R tokenizer from a sentencepiece model, with "[semantic]" as a token of its own if asked for.
+
+    transformers builds it right only from a folder in which the model has a certain name.
 
     Raises:
-        ValueError: `source` is no sentencepiece model, `output` has files in it, or `verify` finds a difference.
-            Nothing is left behind.
+        ValueError: the file is no sentencepiece model.
     """
-    refuse_used(output)
-    tokenizer = EvfSamProcessor.from_config(EvfSamConfig(), read_sentencepiece(source, semantic=semantic)).tokenizer
-    report: dict[str, Any] = {
-        "title": "Tokenizer of BEIT-3",
-        "text": f"{len(tokenizer)} tokens, {'with' if semantic else 'without'} `[semantic]`; "
-        f"a sentence has {tokenizer.model_max_length} at the most.",
-        "sources": file_rows([source]),
-        "verified": verify,
-    }
-    with whole_folder(output) as folder:
-        tokenizer.save_pretrained(folder)
-        if verify:
-            compare_reloaded(source, folder)
-        write_readme(folder, report, usage=TOKENIZER_USAGE, names=[], place=push_to_hub or output)
-        write_report(folder, report)
-    tell(report, output)
-    push(output, report, push_to_hub)
+    open_sentencepiece(file)
+    with TemporaryDirectory() as folder:
+        shutil.copyfile(file, Path(folder, SENTENCEPIECE))
+        Path(folder, "tokenizer_config.json").write_text(TOKENIZER_CONFIG)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if semantic:
+        tokenizer.add_special_tokens({"additional_special_tokens": [SEMANTIC_TOKEN]})
+    return tokenizer
 
 
-def compare_reloaded(source: Path, folder: Path) -> None:
-    """Load a tokenizer as any user would, and compare its pieces and some sentences with sentencepiece's own.
+def open_sentencepiece(file: Path) -> SentencePieceProcessor:
+    """A sentencepiece model; a ValueError says what is wrong with the file."""
+    if not file.is_file():
+        raise FileNotFoundError(f"tokenizer '{file}' does not exist: check the path")
+    try:
+        return SentencePieceProcessor(model_file=str(file))
+    except RuntimeError as error:
+        raise ValueError(f"'{file}' is no sentencepiece model: give BEIT-3's beit3.spm") from error
 
-    XLM-R's rule: a piece's id is one more than in the file, and unknown pieces, 0 there, are 3.
+
+def refuse_long_vocabulary(tokenizer: Any, config: EvfSamConfig) -> None:
+    """Check that the model has a row for each token.
 
     Raises:
-        ValueError: they differ.
+        ValueError: it has not.
     """
-    pieces, tokenizer = open_sentencepiece(source), AutoTokenizer.from_pretrained(folder)
-    names = [pieces.id_to_piece(index) for index in range(3, pieces.vocab_size())]
-    if tokenizer.convert_ids_to_tokens(list(range(4, pieces.vocab_size() + 1))) != names:
-        raise ValueError(f"the tokenizer's pieces differ from those of '{source}' after loading")
-    for probe in PROBES:
-        expected = [0, *(index + 1 if index else 3 for index in pieces.encode(probe)), 2]
-        if tokenizer(probe).input_ids != expected:
-            raise ValueError(f"the tokenizer reads {probe!r} otherwise than '{source}' after loading")
+    rows = config.multimodal_config.vocab_size
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model {rows}: give the model's own tokenizer"
+        )
