@@ -18,7 +18,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_evf_sam import PADDING, EvfSamConfig
-from .hooks import PushCodeMixin
+from .hooks import LoadReleaseMixin, PushCodeMixin
 from .image_processing_evf_sam import resize_mask_logits
 from .loss_evf_sam import bce_loss, dice_loss
 from .modeling_efficient_sam import EfficientSamModel
@@ -66,7 +66,7 @@ class EvfSamProjector(nn.Module):
         return self.fc2(self.fc1(features).relu())
 
 
-class EvfSamPreTrainedModel(StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
+class EvfSamPreTrainedModel(LoadReleaseMixin, StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
     """Loading, and the abilities that transformers asks about."""
 
     config: EvfSamConfig

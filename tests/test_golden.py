@@ -10,7 +10,8 @@ from torch import Tensor
 
 from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.image_processing_evf_sam import resize_mask_logits
-from modeling_evf_sam.originals.converting import convert_state_dict, detect_config, original_state_dict
+from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
+from modeling_evf_sam.originals.sizes import detect_config
 from tests.golden import SYSTEMS, golden_config, ruled_tensor
 
 LOGITS, LOSS = 1e-4, 1e-5  # agreement with the original

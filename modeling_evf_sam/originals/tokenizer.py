@@ -1,37 +1,31 @@
-"""Reading what the user names: weights, the files that they come from, and BEIT-3's tokenizer."""
+"""BEIT-3's tokenizer: from its sentencepiece model or from a folder, and whether a model has a row for each token."""
 
 import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sentencepiece import SentencePieceProcessor
-from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
-from modeling_evf_sam import EvfSamConfig
-from modeling_evf_sam.originals.reading import PICKLES, find_weights, read_tensors
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.processing_evf_sam import SEMANTIC_TOKEN
 
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
 SENTENCEPIECE = "sentencepiece.bpe.model"  # the name that XLM-R's tokenizer looks for
-TOKENIZER_FILES = ("tokenizer.json", SENTENCEPIECE, "tokenizer_config.json", "added_tokens.json")
+VOCABULARIES = ("tokenizer.json", SENTENCEPIECE)  # a folder with a tokenizer has one of them
+TOKENIZER_FILES = (*VOCABULARIES, "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json")
 TOKENIZER_CONFIG = json.dumps({"tokenizer_class": "XLMRobertaTokenizer"}, indent=2) + "\n"
 
 
-def read_source(path: Path, *, use_pickle: bool = False) -> tuple[dict[str, Tensor], list[Path]]:
-    """The tensors of a file or folder, mapped into memory, and the files that they lie in.
-
-    A pickle is read where `path` is that file itself, or `use_pickle` is true.
-    """
-    allowed = use_pickle or path.suffix in PICKLES
-    tensors = read_tensors(path, allow_pickle=allowed)
-    if path.is_dir():
-        path = find_weights(path, allowed)
-    if not path.name.endswith(".index.json"):
-        return tensors, [path]
-    shards = set(json.loads(path.read_text())["weight_map"].values())
-    return tensors, [path, *(path.parent / shard for shard in sorted(shards))]
+def read_tokenizer(folder: Path) -> Any | None:
+    """The tokenizer in a folder; None where there is none."""
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        return None
+    # With a configuration of no kind, or transformers looks for one that it knows in the folder's config.json.
+    return AutoTokenizer.from_pretrained(folder, config=PreTrainedConfig())
 
 
 def read_sentencepiece(file: Path, *, semantic: bool) -> Any:
@@ -52,8 +46,10 @@ def read_sentencepiece(file: Path, *, semantic: bool) -> Any:
     return tokenizer
 
 
-def open_sentencepiece(file: Path) -> SentencePieceProcessor:
+def open_sentencepiece(file: Path) -> "SentencePieceProcessor":
     """A sentencepiece model; a ValueError says what is wrong with the file."""
+    from sentencepiece import SentencePieceProcessor
+
     if not file.is_file():
         raise FileNotFoundError(f"tokenizer '{file}' does not exist: check the path")
     try:
@@ -68,7 +64,7 @@ def refuse_long_vocabulary(tokenizer: Any, config: EvfSamConfig) -> None:
     Raises:
         ValueError: it has not.
     """
-    rows = config.multimodal_config.vocab_size
+    rows = config.get_text_config().vocab_size
     if len(tokenizer) > rows:
         raise ValueError(
             f"the tokenizer has {len(tokenizer)} tokens, the model {rows}: give the model's own tokenizer"

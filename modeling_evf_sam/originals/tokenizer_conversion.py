@@ -5,12 +5,13 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from modeling_evf_sam import EvfSamConfig, EvfSamProcessor
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.files import whole_folder
 from modeling_evf_sam.originals.card import TOKENIZER_USAGE
-from modeling_evf_sam.originals.writing import push, refuse_used, tell, write_readme, write_report
 from modeling_evf_sam.originals.tokenizer import open_sentencepiece, read_sentencepiece
 from modeling_evf_sam.originals.weights import file_rows
+from modeling_evf_sam.originals.writing import push, refuse_used, tell, write_readme, write_report
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 PROBES = ("zebra top left", "Ünïcode naïve café", "左边的斑马", "  double  spaces\tand tabs ", "the 3rd cup, left", "")
 

@@ -117,7 +117,7 @@ class Beit3ModelTest(modeling.ModelTesterMixin, unittest.TestCase):
 
 def complete_or_not(test):
     """Run `test` without the refusal of incomplete checkpoints."""
-    return mock.patch("modeling_evf_sam.modeling_evf_sam._refuse_bad_tensors")(lambda self, _: test(self))
+    return mock.patch("modeling_evf_sam.strict_loading._refuse_bad_tensors")(lambda self, _: test(self))
 
 
 def record_masks(test):
