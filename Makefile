@@ -18,7 +18,7 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	MYPYPATH=conversion $(VENV)/bin/mypy conversion/*.py
+	$(VENV)/bin/mypy conversion/*.py
 	$(VENV)/bin/pytest --numprocesses 2
 
 test-slow: $(VENV)/test.stamp

@@ -64,9 +64,11 @@ class Hub:
         branch = "/".join(revision) or "main"
         branch = next((known for known, commit in COMMITS.items() if branch in (known, commit)), branch)
         if what == "discussions":
-            return self._json({"discussions": self._requests(name, revisions), "count": 1, "start": 0})
+            requests = self._requests(name, revisions)
+            return self._json({"discussions": requests, "count": len(requests), "start": 0})
         if branch not in revisions:
-            return 404, b"{}", {"X-Error-Code": "RevisionNotFound"}
+            known = revision and revision[0] in revisions  # or its commit; then it is a folder in there
+            return 404, b"{}", {"X-Error-Code": "EntryNotFound" if known else "RevisionNotFound"}
         files = sorted(path for path in revisions[branch].iterdir() if path.is_file())
         if what == "commits":
             return self._json([_commit(COMMITS[known]) for known in dict.fromkeys([branch, "main"])])

@@ -71,9 +71,7 @@ def test_arguments_of_from_pretrained_hold(release, arguments):
 
 def test_the_model_follows_its_tensors_whatever_config_json_says(release):
     config = EvfSamModel.from_pretrained(release).config  # config.json says ViT-H and BEIT-3 base
-    expected = golden_config()
-    for part in ("multimodal_config", "sam_config"):
-        assert getattr(config, part).to_dict() == getattr(expected, part).to_dict()
+    assert (config.view_size, config.multimodal_view_size) == (128, 32)
     assert (config.image_layout, config.mask_selection, config.semantic_prompts) == ("pad", "first", False)
 
 

@@ -4,23 +4,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from _options import main
-from convert_evf_sam import convert
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from evf_sam_cli import main
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.originals import settings
 from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
-from tests.golden import golden_config
+from tests.golden import GOLDEN_ENCODER, GOLDEN_SAM, golden_config
 
 GOLDEN_SIZES = {
-    "ORIGINAL_SAMS": {("sam", 48, 4, 128): ("EvfSamModel", "huge")},
-    "ORIGINAL_ENCODERS": {(32, 3, 32): "base"},
+    "ORIGINAL_SAMS": {("EvfSamModel", "huge"): GOLDEN_SAM},
+    "ORIGINAL_ENCODERS": {"base": GOLDEN_ENCODER},
 }
 
 
 def run(*arguments: object) -> int:
-    return main(convert, [str(argument) for argument in arguments])
+    return main(["convert", *map(str, arguments)])
 
 
 def files(folder: Path) -> list[str]:
@@ -30,10 +30,8 @@ def files(folder: Path) -> list[str]:
 @pytest.fixture
 def golden_sizes(monkeypatch):
     """Let the original code build the golden sizes."""
-    from modeling_evf_sam.originals import release_conversion
-
     for table, entries in GOLDEN_SIZES.items():
-        monkeypatch.setattr(release_conversion, table, entries)
+        monkeypatch.setattr(settings, table, entries)
 
 
 def test_the_golden_folder_becomes_ours(shared, workplace):
@@ -161,8 +159,6 @@ def test_sizes_that_the_original_cannot_build_are_refused(release, capsys):
 
 def test_sam2_gets_its_memory_back(shared, workplace):
     """SAM-2 of the smallest size and a tiny encoder, filled with zeros: names and shapes count."""
-    from modeling_evf_sam.originals import release_conversion
-
     keys = json.loads((shared / "reference" / "keys" / "sam2_t.json").read_text())
     sam = {f"visual_model.{name}": torch.zeros(shape, dtype=torch.bfloat16) for name, shape, _ in keys}
     tiny = golden_encoder_tensors()
@@ -173,7 +169,7 @@ def test_sam2_gets_its_memory_back(shared, workplace):
     report = json.loads(Path("ours/conversion_report.json").read_text())
     assert report["tensors"]["ignored"]["visual_model.memory_attention"] > 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release_conversion, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
+        patch.setattr(settings, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
         options = ["--to-original", "--memory", "meta.safetensors"]
         assert run("ours", "--output", "theirs", *options, "--verify") == 0
     theirs = load_file("theirs/model.safetensors")
@@ -188,7 +184,7 @@ def test_efficient_sam_there_and_back(shared, workplace, monkeypatch):
     monkeypatch.setattr(
         release_conversion, "ORIGINAL_SAMS", {("efficient_sam", 24, 2, 1024): ("EvfEffiSamModel", "tiny")}
     )
-    monkeypatch.setattr(release_conversion, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
+    monkeypatch.setattr(settings, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
     source = shared / "golden" / "evf_efficient_sam" / "state_dict.safetensors"
     assert run(source, "--output", "ours", "--verify") == 0
     assert run("ours", "--output", "theirs", "--to-original", "--verify") == 0
@@ -280,7 +276,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(release, damage, arguments, me
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("./nowhere", "is no file, no folder, and no release"),
+        ("./nowhere", "model './nowhere' was not found (no such file or folder)"),
         ("ours", "is in our format already"),
     ],
 )
