@@ -100,6 +100,7 @@ def run(
                 _write_dump(result, samples, folder, WORST if worst is None else worst)
     if json_path is not None:
         source = {"model": model, "dataset": dataset, "split": split, "photos": photos, "seed": seed}
+        source["split_photos"] = SCENES if dataset == "rendered_scenes" else len(samples)
         write_json({**source, **result.to_dict()}, json_path)
     console = Console(stderr=json_path == "-")
     console.print(f"{title}, in percent")

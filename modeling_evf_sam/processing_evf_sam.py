@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,11 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
 
         Raises:
             ValueError: the release has no tokenizer; the message names the fix.
+            OSError: a folder has no processor, or there is no such folder and no such repository in reach.
         """
         release = HOOKS.find_release(pretrained_model_name_or_path, **kwargs)
         if release is None:
+            _refuse_model_alone(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         return cls.from_config(EvfSamConfig(**release.config_dict()), release.tokenizer())
 
@@ -221,6 +224,16 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         words = (word for word, _ in backend.pre_tokenizer.pre_tokenize_str(sentence))
         parts = (part for word in words for part in inside_special.split(word))
         return [token.id for part in parts for token in backend.model.tokenize(part)]
+
+
+def _refuse_model_alone(source: Any, subfolder: str) -> None:
+    folder = Path(source, subfolder)
+    names = ("processor_config.json", "preprocessor_config.json")
+    if folder.is_dir() and not any((folder / name).is_file() for name in names):
+        raise OSError(
+            f"'{folder}' has no processor: save the model's beside it with processor.save_pretrained, or convert the "
+            "release again with --tokenizer beit3.spm"
+        )
 
 
 def _where(photo: int, sentence: int) -> str:

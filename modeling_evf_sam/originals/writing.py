@@ -16,7 +16,7 @@ from torch import Tensor
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.files import whole_folder, write_json
-from modeling_evf_sam.hub.card import USE_MODEL
+from modeling_evf_sam.hub.card import USE_MODEL, fill
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.originals.card import model_card
 from modeling_evf_sam.originals.converting import refuse_misfits
@@ -160,7 +160,7 @@ def write_readme(folder: Path, report: dict[str, Any], *, usage: str, names: lis
     card = model_card(
         title=report["title"],
         text=report["text"],
-        usage=usage.format(place=place),
+        usage=fill(usage, place),
         names=names,
         sources=report["sources"],
     )

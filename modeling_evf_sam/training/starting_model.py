@@ -48,4 +48,5 @@ def _loaded(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:
         raise ValueError(f"{', '.join(given)} belong to a preset with fresh weights: '{recipe.model}' has its own")
     source = DEFAULT_CHECKPOINT if recipe.model == "rendered_scenes" else recipe.model
     model = EvfSamModel.from_pretrained(source, dtype=torch.float32)
+    model.config.trained_on = None  # it will have seen other data
     return model, EvfSamProcessor.from_pretrained(source)

@@ -50,7 +50,7 @@ def test_an_untrained_model_and_its_processor(parts, original, beit3_spm):
     }
     assert [row["file"] for row in report["sources"]] == ["sam_vit_h_4b8939.pth", "beit3.pth", beit3_spm.name]
     card = Path("fresh/README.md").read_text()
-    assert "base_model:\n  - facebook/sam-vit-huge\n" in card and "masks mean nothing" in card
+    assert "base_model:\n- facebook/sam-vit-huge\n" in card and "masks mean nothing" in card
 
     model, processor = EvfSamModel.from_pretrained("fresh"), EvfSamProcessor.from_pretrained("fresh")
     inputs = processor(images=Image.new("RGB", (40, 30)), text="star", semantic=True)

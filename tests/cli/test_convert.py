@@ -84,7 +84,7 @@ def test_the_card_can_be_run(release, beit3_spm, workplace):
     assert run(release, "--output", "ours", "--tokenizer", beit3_spm) == 0
     card = Path("ours/README.md").read_text()
     assert "license: apache-2.0" in card and "pipeline_tag: image-segmentation" in card
-    assert "base_model:\n  - YxZhang/evf-sam-multitask\n" in card
+    assert "base_model:\n- YxZhang/evf-sam-multitask\n" in card
     Image.new("RGB", (40, 30)).save("photo.jpg")
     code = card.split("```python\n")[1].split("```")[0]
     names: dict = {}
@@ -292,10 +292,10 @@ def test_an_output_with_files_is_refused(release, capsys):
 
 
 def test_verify_finds_a_difference(release, monkeypatch, capsys):
-    from modeling_evf_sam.originals import result
+    from modeling_evf_sam.originals import writing
 
     monkeypatch.setattr(
-        result.EvfSamModel,
+        writing.EvfSamModel,
         "from_pretrained",
         lambda folder, dtype: EvfSamModel(EvfSamConfig.from_pretrained(folder)),
     )

@@ -55,7 +55,7 @@ def test_multitask_releases(preset):
 )
 def test_what_names_settle(names, model_type):
     if model_type is None:
-        with pytest.raises(ValueError, match="architectures, sam_scale and mm_extractor_scale .* name no sizes"):
+        with pytest.raises(ValueError, match=r"architectures, sam_scale and mm_extractor_scale .* name no sizes"):
             named_config(settings(*names), multitask=False)
     else:
         assert named_config(settings(*names), multitask=False)["sam_config"]["model_type"] == model_type
