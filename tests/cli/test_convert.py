@@ -179,11 +179,9 @@ def test_sam2_gets_its_memory_back(shared, workplace):
 
 def test_efficient_sam_there_and_back(shared, workplace, monkeypatch):
     """Its 14 x 14 positions are stretched to the view, and found again."""
-    from modeling_evf_sam.originals import release_conversion
-
-    monkeypatch.setattr(
-        release_conversion, "ORIGINAL_SAMS", {("efficient_sam", 24, 2, 1024): ("EvfEffiSamModel", "tiny")}
-    )
+    sam = deepcopy(GOLDEN_EFFICIENT_SAM)
+    sam["vision_config"]["image_size"] = 1024
+    monkeypatch.setattr(settings, "ORIGINAL_SAMS", {("EvfEffiSamModel", "tiny"): sam})
     monkeypatch.setattr(settings, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
     source = shared / "golden" / "evf_efficient_sam" / "state_dict.safetensors"
     assert run(source, "--output", "ours", "--verify") == 0
