@@ -1,5 +1,6 @@
 import hashlib
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from evf_sam_cli import main
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.originals import settings
 from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
-from tests.golden import GOLDEN_ENCODER, GOLDEN_SAM, golden_config
+from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM, golden_config
 
 GOLDEN_SIZES = {
     "ORIGINAL_SAMS": {("EvfSamModel", "huge"): GOLDEN_SAM},
