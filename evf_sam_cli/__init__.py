@@ -12,13 +12,16 @@ from evf_sam_cli import (
     ablate,
     annotate_boxes,
     bench,
+    build,
     card,
     check_data,
     compare,
+    convert,
     demo,
     evaluate,
     segment,
     segment_dataset,
+    tokenizer,
     train,
 )
 
@@ -57,6 +60,9 @@ app.command("evaluate")(evaluate.run)
 app.command("check-data")(check_data.run)
 app.command("annotate-boxes")(annotate_boxes.run)
 app.command("card")(card.run)
+app.command("convert")(convert.run)
+app.command("build")(build.run)
+app.command("tokenizer")(tokenizer.run)
 app.command("bench")(bench.run)
 
 
