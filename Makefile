@@ -8,7 +8,11 @@ export OMP_NUM_THREADS ?= 1
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -qq --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow docs style clean
+# Tests of what loads a checkpoint in the default precision; test_every_verb.py itself tries both.
+DEFAULT_PRECISION = tests/cli tests/demo tests/inference tests/segment_dataset tests/test_docs.py
+BOTH_PRECISIONS = tests/cli/test_every_verb.py
+
+.PHONY: demo test test-bfloat16 test-slow docs style clean
 
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/evf-sam segment $(PHOTO) $(SENTENCES) --output $(OUTPUT)
@@ -18,8 +22,11 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	MYPYPATH=conversion $(VENV)/bin/mypy conversion/*.py
-	$(VENV)/bin/pytest --numprocesses 2
+	$(VENV)/bin/mypy conversion/*.py
+	EVF_SAM_DTYPE=float32 $(VENV)/bin/pytest --numprocesses 2
+
+test-bfloat16: $(VENV)/test.stamp
+	EVF_SAM_DTYPE=bfloat16 $(VENV)/bin/pytest --numprocesses 2 $(DEFAULT_PRECISION) --ignore $(BOTH_PRECISIONS)
 
 test-slow: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -m slow

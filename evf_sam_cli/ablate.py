@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from modeling_evf_sam.files import whole_folder, write_json
-
 
 def run(
     recipe: Annotated[
@@ -35,16 +33,17 @@ def run(
     What DIR already holds is not run again. The stages that rows start from are trained first where they are missing,
     which takes hours on two cores.
     """
+    from modeling_evf_sam.files import whole_file, write_json
     from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
     from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
 
-    ablation = load_ablation(recipe, changes)
+    ablation = load_ablation(recipe, changes or [])
     run_ablation(ablation, foundation, output, names=rows, jobs=jobs)
     if report is None:
         print(output)
         return
     scores, data = collect(ablation, output), report.with_suffix(".json")
-    with whole_folder(report.parent) as folder:
-        (folder / report.name).write_text(write_report(ablation, scores, data.name), encoding="utf-8")
+    with whole_file(report) as page:
+        page.write_text(write_report(ablation, scores, data.name), encoding="utf-8")
     write_json(scores, str(data))
     print(f"{report}, {data}")

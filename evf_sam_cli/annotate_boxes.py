@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evf_sam_cli.options import DeviceOption
-from modeling_evf_sam.files import write_json
 
 if TYPE_CHECKING:
     from modeling_evf_sam.data.box_segmenter import BoxSegmenter
@@ -38,20 +37,21 @@ def run(
     from rich.console import Console
     from rich.progress import track
 
-    from modeling_evf_sam.data.box_annotations import BoxAnnotations, Progress
+    from modeling_evf_sam.data.box_annotations import BoxAnnotations, MaskShards
+    from modeling_evf_sam.files import write_json
 
     number, shards = _parse_shard(shard)
     boxes = BoxAnnotations(annotations, photos)
     if not boxes.boxes:
         raise ValueError(f"'{annotations}' has no box without a mask: there is nothing to do")
     source = {"annotations": annotations.name, "boxes": sum(map(len, boxes.boxes.values())), "model": model}
-    progress = Progress(output, source, boxes)
+    parts = MaskShards(output, source, boxes)
 
     def shown(images: Sequence[int]) -> Iterable[int]:
         return track(images, f"masks, part {shard}", console=Console(stderr=True))
 
-    progress.run(_load(model, device, batch_size), shard=number, shards=shards, progress=shown)
-    lines = progress.read()
+    parts.run(_load(model, device, batch_size), shard=number, shards=shards, progress=shown)
+    lines = parts.read()
     missing = len(boxes.boxes.keys() - lines.keys())
     if missing:
         print(f"{output}: part {shard} is done; {missing} photos are left to the others")
@@ -81,11 +81,14 @@ def _parse_shard(text: str) -> tuple[int, int]:
 def _load(source: str, device: str | None, batch_size: int) -> "BoxSegmenter":
     from modeling_evf_sam.data.box_segmenter import BoxSegmenter, load_sam
     from modeling_evf_sam.inference import loading
+    from modeling_evf_sam.inference.precision import default_dtype
 
     loading.check_source(source)
-    segmenter = load_sam(source, loading.find_device(device), batch_size=batch_size)
+    target = loading.find_device(device)
+    segmenter = load_sam(source, target, default_dtype(target), batch_size=batch_size)
     if segmenter is not None:
         return segmenter
     model, _ = loading.load_model(source, device)
     config = model.config
-    return BoxSegmenter(model, image_size=config.view_size, image_layout=config.image_layout, batch_size=batch_size)
+    view: dict = {"image_size": config.view_size, "image_layout": config.image_layout}
+    return BoxSegmenter(model, **view, batch_size=batch_size)

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from evf_sam_cli.options import DeviceOption, JsonOption, ModelOption
-from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.files import whole_folder, write_json
+from evf_sam_cli.models import find_model
+from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    model: ModelOption = DEFAULT_CHECKPOINT,
+    model: ModelOption = DEFAULT_MODEL,
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help="A system of the paper with random weights, such as evf-sam.")
     ] = None,
@@ -36,19 +35,24 @@ def run(
     Shows seconds, FLOPs, share of the device's best rate and peak memory for each stage and for whole calls, beside
     the image encoder of transformers and the original's way of working, a call for each sentence.
     """
+    counts = _counts(prompts)
+    if preset is not None and model != DEFAULT_MODEL:
+        raise ValueError("--model and --preset are two models: give one of them")
+    source = find_model(model)
+
     from rich.console import Console
     from rich.progress import track
 
     from modeling_evf_sam.bench.chart import check_matplotlib, draw_chart
     from modeling_evf_sam.bench.record import run_benchmark
     from modeling_evf_sam.bench.report import findings, headline
+    from modeling_evf_sam.files import whole_file, write_json
 
-    counts = _counts(prompts)
     if chart is not None:
         check_matplotlib()
     shown = Console(stderr=True)
     with shown.status("loading"):
-        network, processor = _load(model, preset, device)
+        network, processor = _load(source, preset, device, dtype and "float32")
     record: dict[str, Any] = {
         "model": preset or Path(model).name,
         "weights": "random" if preset else "trained",
@@ -65,8 +69,8 @@ def run(
     if json_path is not None:
         write_json(record, json_path)
     if chart is not None:
-        with whole_folder(chart.parent) as folder:
-            draw_chart(record, folder / chart.name)
+        with whole_file(chart) as file:
+            draw_chart(record, file)
     console = Console(stderr=json_path == "-")
     console.print(headline(record), _table(record), sep="\n")
     for finding in findings(record):
@@ -80,21 +84,21 @@ def _counts(text: str) -> list[int]:
     return sorted({int(number) for number in numbers})
 
 
-def _load(model: str, preset: str | None, device: str | None) -> "tuple[EvfSamModel, EvfSamProcessor]":
-    """Loads a checkpoint, or builds a preset, whose sentences the tokenizer of the embedded checkpoint reads."""
+def _load(
+    source: str, preset: str | None, device: str | None, dtype: str | None
+) -> "tuple[EvfSamModel, EvfSamProcessor]":
+    """Loads a checkpoint; or builds a preset, whose sentences the tokenizer of the embedded checkpoint reads."""
     import torch
 
     from modeling_evf_sam import EvfSamModel, EvfSamProcessor
     from modeling_evf_sam.inference.loading import load_model
 
+    model, processor = load_model(source, device, dtype)
     if preset is None:
-        return load_model(model, device)
-    if model != DEFAULT_CHECKPOINT:
-        raise ValueError("--model and --preset are two models: give one of them")
-    embedded, processor = load_model(DEFAULT_CHECKPOINT, device)
+        return model, processor
     torch.manual_seed(0)
-    network = EvfSamModel.from_preset(preset).eval()
-    return network.to(embedded.device), EvfSamProcessor.from_config(network.config, processor.tokenizer)
+    network = EvfSamModel.from_preset(preset).eval().to(model.device, model.dtype)
+    return network, EvfSamProcessor.from_config(network.config, processor.tokenizer)
 
 
 def _table(record: dict[str, Any]) -> "Table":

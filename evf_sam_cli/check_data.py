@@ -29,12 +29,15 @@ def run(
 
     from rich.console import Console
 
+    if dataset == "rendered_scenes":
+        print("rendered_scenes: no faults, as it is drawn anew each time and has no files")
+        return
     folder = dataset.removeprefix("jsonl:")
     is_folder = dataset.startswith("jsonl:") or Path(dataset).is_dir()
     with Console(stderr=True).status("reading every photo"):
         faults = list(_folder_faults(folder, split) if is_folder else _dataset_faults(dataset, split))
     for fault in faults[:SHOWN_FAULTS]:
-        print(fault)
+        print(_printable(fault))
     if len(faults) > SHOWN_FAULTS:
         print(f"... and {len(faults) - SHOWN_FAULTS} more")
     if faults:
@@ -64,5 +67,16 @@ def _dataset_faults(name: str, split: str | None) -> Iterator[str]:
             yield str(error)
     if isinstance(dataset, ReferenceDataset):
         published = dataset.published_sizes
-        verdict = "as published" if dataset.sizes == published else f"published: {published or 'unknown'}"
-        print("objects, photos, sentences:", dataset.sizes, verdict)
+        verdict = "as published" if dataset.sizes == published else f"published: {_sizes(published)}"
+        print(f"{_sizes(dataset.sizes)}; {verdict}")
+
+
+def _sizes(sizes: tuple[int, ...] | None) -> str:
+    if sizes is None:
+        return "unknown"
+    return ", ".join(f"{size} {name}" for size, name in zip(sizes, ("objects", "photos", "sentences"), strict=True))
+
+
+def _printable(text: str) -> str:
+    """Control characters, such as a name of a file may have to change the terminal, become their escapes."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

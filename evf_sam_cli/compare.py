@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from evf_sam_cli.options import DeviceOption
-from modeling_evf_sam.files import whole_folder
+from evf_sam_cli.models import find_model
+from evf_sam_cli.options import DeviceOption, DtypeOption
+from evf_sam_cli.paths import check_folder, check_photo
 
 
 def run(
@@ -18,28 +19,41 @@ def run(
     models: Annotated[
         list[str],
         typer.Option(
-            "--model", help="Folder or Hub id of a checkpoint; give one for each column.", show_default=False
+            "--model", help="Name, folder or Hub id of a checkpoint; give one for each column.", show_default=False
         ),
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The picture.")] = Path("comparison.png"),
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
 ) -> None:
     """Draws what several checkpoints find for the same sentences."""
+    titles = _titles(models)
+    check_photo(photo)
+    check_folder(output.parent)
+    sources = [find_model(model) for model in models]
+
     from rich.console import Console
 
-    from evf_sam_cli.segment import predict
+    from modeling_evf_sam.files import whole_file
     from modeling_evf_sam.inference.drawing import comparison
     from modeling_evf_sam.inference.loading import load_model
+    from modeling_evf_sam.inference.segmenting import segment
     from modeling_evf_sam.photos import open_photo
 
     image = open_photo(photo)
-    with whole_folder(output.parent) as folder, Console(stderr=True).status("segmenting"):
-        masks = {
-            title: predict(*load_model(model, device), image, sentences)["masks"]
-            for title, model in zip(_titles(models), models, strict=True)
+    with Console(stderr=True).status("segmenting"):
+        found = {
+            title: segment(*load_model(source, device, dtype), [image], [sentences])[0]
+            for title, source in zip(titles, sources, strict=True)
         }
-        comparison(image, sentences, masks).save(folder / output.name)
+    masks = {title: result.masks for title, result in found.items()}
+    scores = {title: result.scores.tolist() for title, result in found.items()}
+    with whole_file(output) as file:
+        comparison(image, sentences, masks, scores).save(file)
     print(output)
+    for title, result in found.items():
+        if result.warning is not None:
+            print(f"Note on {title}: {result.warning}.")
 
 
 def _titles(models: Sequence[str]) -> list[str]:

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from evf_sam_cli.options import DeviceOption, DtypeOption, ModelOption
-from modeling_evf_sam import DEFAULT_CHECKPOINT
+from evf_sam_cli.models import find_model
+from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, ModelOption
 
 
 def run(
-    model: ModelOption = DEFAULT_CHECKPOINT,
+    model: ModelOption = DEFAULT_MODEL,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
@@ -24,14 +24,16 @@ def run(
 
     It needs the extra `demo`. The photos stay on this machine.
     """
-    try:
-        from modeling_evf_sam.demo.page import build_page, open_page
-    except ModuleNotFoundError as error:
-        raise ValueError(f"the page needs {error.name}: pip install 'evf-sam[demo]'") from None
-    from modeling_evf_sam.demo.segmenting import Segmenter
+    source = find_model(model)
+
+    from modeling_evf_sam.extras import require
+
+    require("gradio", extra="demo", what="the page")
+    from modeling_evf_sam.demo.page import build_page, open_page
+    from modeling_evf_sam.demo.segmenting import SharedModel
     from modeling_evf_sam.inference.loading import load_model
 
-    page = build_page(Segmenter(*load_model(model, device, dtype), model))
+    page = build_page(SharedModel(*load_model(source, device, dtype), model))
     try:
         address = open_page(page, host=host, port=port)
     except OSError:

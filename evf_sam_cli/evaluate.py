@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evf_sam_cli.options import DeviceOption, DtypeOption, JsonOption, ModelOption
-from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.files import whole_folder, write_json
+from evf_sam_cli.models import find_model
+from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +26,7 @@ HEADINGS = {"giou": "gIoU", "ciou": "cIoU", "no_target_accuracy": "N-acc", "targ
 
 
 def run(
-    model: ModelOption = DEFAULT_CHECKPOINT,
+    model: ModelOption = DEFAULT_MODEL,
     dataset: Annotated[
         str, typer.Option(help="rendered_scenes, or files: refer:ROOT:refcoco:unc, jsonl:FOLDER; see docs/data.md.")
     ] = "rendered_scenes",
@@ -35,7 +34,8 @@ def run(
         str | None, typer.Option(help="The part of the dataset to score.", show_default="test, of rendered_scenes")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=1, help="Number of photos.", show_default="all; 500 of rendered_scenes")
+        int | None,
+        typer.Option("--size", "--limit", min=1, help="Number of photos.", show_default="all; 500 of rendered_scenes"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For rendered_scenes: another seed, other photos.")] = 0,
     legacy_overlap: Annotated[
@@ -68,14 +68,18 @@ def run(
     overall and by kind. Several processes share the photos: torchrun --nproc-per-node 4 -m modeling_evf_sam
     evaluate ...
     """
+    if worst is not None and dump is None:
+        raise ValueError("--worst draws into the folder of --dump: give --dump DIR too")
+    source = find_model(model)
+
     from rich.console import Console
 
     from modeling_evf_sam.evaluation.evaluator import evaluate_model
     from modeling_evf_sam.evaluation.processes import joined_processes
+    from modeling_evf_sam.files import write_json
+    from modeling_evf_sam.inference.known_limits import photo_warning
     from modeling_evf_sam.inference.loading import load_model
 
-    if worst is not None and dump is None:
-        raise ValueError("--worst draws into the folder of --dump: give --dump DIR too")
     if dataset == "rendered_scenes":
         split = split or "test"
     title = f"{dataset} {split or ''}".strip()
@@ -85,7 +89,7 @@ def run(
         photos = min(size or len(samples), len(samples))
         share = processes.share(photos)
         with _dump_folder(dump if processes.rank == 0 else None) as folder:
-            network, processor = load_model(model, device, dtype)
+            network, processor = load_model(source, device, dtype)
             part = evaluate_model(
                 network,
                 processor,
@@ -99,13 +103,17 @@ def run(
             if folder is not None:
                 _write_dump(result, samples, folder, WORST if worst is None else worst)
     if json_path is not None:
-        source = {"model": model, "dataset": dataset, "split": split, "photos": photos, "seed": seed}
-        write_json({**source, **result.to_dict()}, json_path)
+        of_photos = max(photos, SCENES) if dataset == "rendered_scenes" else len(samples)
+        about = {"model": model, "dataset": dataset, "split": split, "photos": photos, "of_photos": of_photos}
+        write_json({**about, "seed": seed, **result.to_dict()}, json_path)
     console = Console(stderr=json_path == "-")
     console.print(f"{title}, in percent")
     console.print(_table(result))
     if column is not None:
         _print_published(console, result, model, column)
+    warning = photo_warning(network.config)
+    if warning is not None and dataset != "rendered_scenes":
+        console.print(f"Note: {warning}.", highlight=False, soft_wrap=True)
 
 
 def _open_dataset(
@@ -133,6 +141,8 @@ def _dump_folder(dump: Path | None) -> Iterator[Path | None]:
     if dump is None:
         yield None
         return
+    from modeling_evf_sam.files import whole_folder
+
     with whole_folder(dump) as folder:
         yield folder
 
@@ -166,31 +176,31 @@ def _percent(share: float | None) -> str:
 
 def _published_column(samples: "RenderedScenes | ReferringDataset", title: str) -> int:
     """Which of the published splits this is."""
-    from modeling_evf_sam.evaluation.published import SPLITS
+    from modeling_evf_sam.evaluation.published import PUBLISHED_SPLITS
 
     benchmark = getattr(samples, "benchmark", None)
-    if benchmark not in SPLITS:
-        known = ", ".join(" ".join(split) for split in SPLITS)
+    if benchmark not in PUBLISHED_SPLITS:
+        known = ", ".join(" ".join(split) for split in PUBLISHED_SPLITS)
         raise ValueError(f"--table: '{title}' is not in Table 2: choose one of {known}")
-    return SPLITS.index(benchmark)
+    return PUBLISHED_SPLITS.index(benchmark)
 
 
 def _print_published(console: "Console", result: "EvaluationResult", model: str, column: int) -> None:
     from rich.table import Table
 
     from modeling_evf_sam.data.references import PUBLISHED_SIZES
-    from modeling_evf_sam.evaluation.published import CIOU, NAMES, SPLITS
+    from modeling_evf_sam.evaluation.published import CIOU, NAMES, PUBLISHED_SPLITS
 
     table = Table("cIoU in percent", box=None, padding=(0, 1, 0, 0))
-    for dataset, _, split in SPLITS:
+    for dataset, _, split in PUBLISHED_SPLITS:
         table.add_column(f"{NAMES[dataset]}\n{split}", justify="right")
     table.add_column("mean", justify="right")
     for method, figures in CIOU.items():
         table.add_row(method, *map(str, figures))
-    name, ours = Path(model).name, [""] * len(SPLITS)
+    name, ours = Path(model).name, [""] * len(PUBLISHED_SPLITS)
     ours[column] = _percent(result.overall["ciou"])
     table.add_row(name, *ours, style="bold")
     console.print("", table, sep="\n")
-    scored, published = result.overall["sentences"], PUBLISHED_SIZES[SPLITS[column]][2]
+    scored, published = result.overall["sentences"], PUBLISHED_SIZES[PUBLISHED_SPLITS[column]][2]
     if scored != published:
         console.print(f"{name} was scored on {scored} of the {published} sentences: not to be compared")

@@ -4,10 +4,14 @@ from typing import Annotated
 
 import typer
 
+DEFAULT_MODEL = "rendered_scenes"
+
 ModelOption = Annotated[
     str,
     typer.Option(
-        "--model", help="Folder or Hub id of a checkpoint.", show_default="the embedded one, for rendered scenes"
+        "--model",
+        help="Name, folder or Hub id of a checkpoint.",
+        show_default=f"{DEFAULT_MODEL}, the embedded one, for drawn shapes",
     ),
 ]
 DeviceOption = Annotated[
@@ -17,8 +21,8 @@ DtypeOption = Annotated[
     str | None,
     typer.Option(
         "--dtype",
-        help="float32, bfloat16, or int8 on a CPU: faster, not quite the same.",
-        show_default="bfloat16 where the device is fast in it",
+        help="float32, bfloat16, or int8 on a CPU: less memory, not quite the same.",
+        show_default="EVF_SAM_DTYPE, or bfloat16 where the device is fast in it",
     ),
 ]
 JsonOption = Annotated[

@@ -1,38 +1,72 @@
-"""`evf-sam segment`: a photo and sentences -> mask files, an overlay picture and a JSON record."""
+"""`evf-sam segment`: photos and sentences -> mask files, overlay pictures and JSON records."""
 
-import json
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from evf_sam_cli.options import DeviceOption, DtypeOption, JsonOption, ModelOption
-from modeling_evf_sam import DEFAULT_CHECKPOINT
-from modeling_evf_sam.files import whole_folder, write_json
+from evf_sam_cli.models import find_model
+from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, JsonOption, ModelOption
+from evf_sam_cli.paths import check_folder, photos_and_sentences
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from rich.console import Console
 
-    from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+    from modeling_evf_sam.inference.segmentation import Segmentation
 
-ATTENTION = "attention.png"
+
+class SegmentCommand(TyperCommand):
+    """Has photos and sentences for arguments; what stands behind `--` are sentences."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The line of `--help`."""
+        return [self.options_metavar or "", "PHOTO...", "SENTENCE..."]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Gives each sentence behind `--` an option of its own."""
+        if "--" in args:
+            end = args.index("--")
+            args = [*args[:end], *(f"--sentence={text}" for text in args[end + 1 :])]
+        return super().parse_args(ctx, args)
 
 
 def run(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="An image file.", show_default=False)],
-    sentences: Annotated[
-        list[str], typer.Argument(metavar="SENTENCE", help="What to segment; one mask for each.", show_default=False)
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO SENTENCE",
+            help="Image files, folders or globs; and then what to segment, one mask for each sentence.",
+            show_default=False,
+        ),
     ],
-    model: ModelOption = DEFAULT_CHECKPOINT,
+    sentence: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sentence", "-s", metavar="TEXT", help="A sentence; all arguments are photos then. Also: -- SENTENCE..."
+        ),
+    ] = None,
+    model: ModelOption = DEFAULT_MODEL,
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results.", show_default="<photo>_masks")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for the results; of several photos, each gets a folder in it.",
+            show_default="<photo>_masks, or masks for several photos",
+        ),
     ] = None,
     semantic: Annotated[
         bool, typer.Option("--semantic", help="Every pixel of a category, not one object.", show_default=False)
     ] = False,
     point: Annotated[
         list[str] | None, typer.Option(metavar="x,y", help="A photo pixel on every object; may be repeated.")
+    ] = None,
+    not_point: Annotated[
+        list[str] | None, typer.Option(metavar="x,y", help="A photo pixel beside every object; may be repeated.")
     ] = None,
     box: Annotated[
         str | None, typer.Option(metavar="x0,y0,x1,y1", help="A box in photo pixels around every object.")
@@ -44,54 +78,67 @@ def run(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
 ) -> None:
-    """Segments what sentences name in a photo.
+    """Segments what sentences name in photos.
 
     Writes one mask per sentence, overlay.png with all of them, and result.json with scores, boxes and run lengths.
     """
+    photos, sentences = photos_and_sentences(arguments, sentence or [])
+    prompts = _spatial_prompts(point or [], not_point or [], box, len(sentences))
+    folders = dict(zip(photos, _folders(photos, output), strict=True))
+    for folder in [*folders.values(), *([] if json_path in (None, "-") else [Path(json_path).parent])]:
+        check_folder(folder)
+    source = find_model(model)
+
     from rich.console import Console
 
+    from modeling_evf_sam.files import write_json
     from modeling_evf_sam.inference.loading import load_model
-    from modeling_evf_sam.inference.segmentation import result_record, write_pictures
+    from modeling_evf_sam.inference.segmenting import segment
     from modeling_evf_sam.photos import open_photo
 
-    prompts = _spatial_prompts(point or [], box, len(sentences))
-    image = open_photo(photo)
-    output = output or Path(f"{photo.stem}_masks")
-    former = _pictures_of(output / "result.json")
-    with whole_folder(output) as folder, Console(stderr=True).status("segmenting"):
-        result = predict(
-            *load_model(model, device, dtype), image, sentences, attention=attention, semantic=semantic, **prompts
-        )
-        masks = write_pictures(folder, image, sentences, result)
-        record = result_record(image, name=str(photo), model=model, semantic=semantic, masks=masks)
-        write_json(record, str(folder / "result.json"))
-        if json_path is not None:
-            write_json(record, json_path)
-    pictures = ["overlay.png", *([ATTENTION] if attention else [])]
-    for file in former.difference(pictures, (entry["file"] for entry in masks)):
-        (output / file).unlink(missing_ok=True)
-    messages = sys.stderr if json_path == "-" else sys.stdout
-    for entry in masks:
-        print(f"{output / entry['file']}: score {entry['score']:.2f}, {entry['area']} pixels", file=messages)
-    print(", ".join(str(output / name) for name in [*pictures, "result.json"]), file=messages)
+    console = Console(stderr=True)
+    if len(photos) == 1:
+        open_photo(photos[0])  # a damaged one is told before the model is loaded
+    with console.status("loading"):
+        network, processor = load_model(source, device, dtype)
+
+    def find(image: "Image") -> "Segmentation":
+        options = {"semantic": semantic, "attention": attention, **prompts}
+        return segment(network, processor, [image], [sentences], **options)[0]
+
+    records, errors = _segment_photos(folders, find, model, console)
+    if json_path is not None:
+        write_json(records[0] if len(photos) == 1 else {"photos": records}, json_path)
+    with redirect_stdout(sys.stderr if json_path == "-" else sys.stdout):
+        _report(records, folders, attention)
+    if errors:
+        raise ValueError(f"{len(errors)} of {len(photos)} photos could not be read: {'; '.join(map(str, errors))}")
 
 
-def _pictures_of(record: Path) -> set[str]:
-    """Names of the pictures that an earlier run wrote beside its record."""
-    try:
-        names = {Path(entry["file"]).name for entry in json.loads(record.read_bytes())["masks"]}
-    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
-        return set()
-    return {ATTENTION, *(name for name in names if name.endswith(".png"))}
+def _folders(photos: list[Path], output: Path | None) -> list[Path]:
+    """Where the results of each photo go."""
+    if len(photos) == 1:
+        return [output or Path(f"{photos[0].stem}_masks")]
+    folders: list[Path] = []
+    for photo in photos:
+        folder, number = (output or Path("masks")) / photo.stem, 1
+        while folder in folders:
+            number += 1
+            folder = folder.with_name(f"{photo.stem}_{number}")
+        folders.append(folder)
+    return folders
 
 
-def _spatial_prompts(points: list[str], box: str | None, count: int) -> dict[str, Any]:
-    """The points and the box, given to each of the `count` sentences of the one photo."""
+def _spatial_prompts(points: list[str], not_points: list[str], box: str | None, count: int) -> dict[str, Any]:
+    """The points and the box, given to each of the `count` sentences of a photo."""
     prompts: dict[str, Any] = {}
-    if points:
-        prompts["input_points"] = [[[_numbers("--point", text, 2) for text in points]] * count]
+    if points or not_points:
+        numbers = [_numbers("--point", text, 2) for text in points]
+        numbers += [_numbers("--not-point", text, 2) for text in not_points]
+        prompts["points"] = [[numbers] * count]
+        prompts["point_labels"] = [[[1] * len(points) + [0] * len(not_points)] * count]
     if box is not None:
-        prompts["input_boxes"] = [[_numbers("--box", box, 4)] * count]
+        prompts["boxes"] = [[_numbers("--box", box, 4)] * count]
     return prompts
 
 
@@ -105,27 +152,38 @@ def _numbers(option: str, text: str, count: int) -> list[float]:
     return numbers
 
 
-def predict(
-    model: "EvfSamModel",
-    processor: "EvfSamProcessor",
-    image: "Image",
-    sentences: list[str],
-    *,
-    attention: bool = False,
-    **options: Any,
-) -> dict[str, Any]:
-    """Runs all sentences in one forward: masks (P, H, W) bool, scores (P,) and boxes (P, 4) as numpy arrays.
+def _segment_photos(
+    folders: dict[Path, Path], find: "Callable[[Image], Segmentation]", model: str, console: "Console"
+) -> tuple[list[dict[str, Any]], list[Exception]]:
+    """Segments photo after photo into its folder: their records, and what is wrong with those that cannot be read."""
+    from rich.progress import track
 
-    Where `attention` is asked for, also the maps (P, g, g).
-    """
-    import torch
+    from modeling_evf_sam.photos import open_photo
 
-    from modeling_evf_sam.inference.attention_maps import attention_maps
+    records: list[dict[str, Any]] = []
+    errors: list[Exception] = []
+    quiet = not console.is_terminal
+    for photo, folder in track(folders.items(), "segmenting", len(folders), console=console, disable=quiet):
+        try:
+            image = open_photo(photo)
+        except (ValueError, OSError) as error:
+            errors.append(error)
+        else:
+            records.append(find(image).save(folder, image, name=str(photo), model=model))
+    return records, errors
 
-    inputs = processor(images=[image], text=[sentences], return_tensors="pt", **options).to(model.device)
-    with torch.no_grad():
-        outputs = model(**inputs)
-    (result,) = processor.post_process_referring_segmentation(outputs, inputs)
-    if attention:
-        result["attention"] = attention_maps(model, inputs)[0]
-    return {name: values.cpu().numpy() for name, values in result.items()}
+
+def _report(records: list[dict[str, Any]], folders: dict[Path, Path], attention: bool) -> None:
+    """Prints what was written: each mask of a single photo, or a line for each of several."""
+    names = ["overlay.png", *(["attention.png"] if attention else []), "result.json"]
+    for record in records:
+        folder, masks = folders[Path(record["photo"])], record["masks"]
+        if len(folders) > 1:
+            scores = ", ".join(f"{mask['sentence']} {mask['score']:.2f}" for mask in masks)
+            print(f"{folder / 'overlay.png'}: {scores}")
+            continue
+        for mask in masks:
+            print(f"{folder / mask['file']}: score {mask['score']:.2f}, {mask['area']} pixels")
+        print(", ".join(str(folder / name) for name in names))
+    for warning in {record["warning"] for record in records if "warning" in record}:
+        print(f"Note: {warning}.")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evf_sam_cli.options import DeviceOption, DtypeOption, ModelOption
-from modeling_evf_sam import DEFAULT_CHECKPOINT
+from evf_sam_cli.models import find_model
+from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, ModelOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ def run(
         ),
     ],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
-    model: ModelOption = DEFAULT_CHECKPOINT,
+    model: ModelOption = DEFAULT_MODEL,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes with a model each.", show_default="one for each GPU, or 1")
     ] = None,
@@ -47,9 +47,13 @@ def run(
     Writes parquet files with image, sentence, score, box, area and run lengths, and failures.jsonl with the photos
     that could not be read. Photos that DIR already holds are not done again. See docs/bulk.md.
     """
+    source = find_model(model)
+    if Path(source).exists():
+        source = str(Path(source).absolute())
+
     from rich.console import Console
 
-    from modeling_evf_sam.segment_dataset.on_ray import check_ray
+    from modeling_evf_sam.segment_dataset import check_ray
 
     check_ray()
     from modeling_evf_sam.segment_dataset.on_ray import segment_dataset
@@ -57,17 +61,15 @@ def run(
     from modeling_evf_sam.segment_dataset.results import FAILURES, keep_settings
 
     job = read_job(images, prompts)
-    if Path(model).exists():
-        model = str(Path(model).absolute())
-    _check_sentences(model, job.shared)
+    _check_sentences(source, job.shared)
     output.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(prompts.read_bytes()).hexdigest()
-    keep_settings(output, {"model": model, "dtype": dtype, "prompts": digest})
+    keep_settings(output, {"model": source, "dtype": dtype, "prompts": digest})
     start = time.perf_counter()
     summary = segment_dataset(
         job,
         output.absolute(),
-        model=model,
+        model=source,
         device=device,
         dtype=dtype,
         workers=workers,
@@ -84,11 +86,11 @@ def run(
         print(f"{summary.failed} photos failed: {output / FAILURES}")
 
 
-def _check_sentences(model: str, shared: "list[Prompt]") -> None:
+def _check_sentences(source: str, shared: "list[Prompt]") -> None:
     """Reads the sentences that all photos share, so that a mistake in them ends the run before it begins."""
     from modeling_evf_sam import EvfSamProcessor
 
-    processor = EvfSamProcessor.from_pretrained(model)
+    processor = EvfSamProcessor.from_pretrained(source)
     if shared:
         processor(text=[[prompt.text for prompt in shared]])
 

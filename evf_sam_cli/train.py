@@ -28,20 +28,21 @@ def run(
     Writes checkpoints and logs into DIR and, at the end, the model into DIR/model. A recipe with stages always goes on
     with the stage that it was in; one with data does with --resume. See docs/training.md.
     """
-    from modeling_evf_sam.rendered_scenes.curriculum.recipe import read_recipe
+    from modeling_evf_sam.training.recipe_files import read_recipe
 
+    changes = changes or []
     output = output or Path("runs") / Path(recipe).stem
-    if "data" in read_recipe(recipe, changes):
-        written = _finetune(recipe, output, changes, resume, stage)
-    else:
+    if "stages" in read_recipe(recipe, changes):
         from modeling_evf_sam.rendered_scenes.curriculum.recipe import load_recipe
         from modeling_evf_sam.rendered_scenes.curriculum.stages import run_recipe
 
         written = run_recipe(load_recipe(recipe, changes), output, only=stage) or output
+    else:
+        written = _finetune(recipe, output, changes, resume, stage)
     print(written)
 
 
-def _finetune(recipe: str, output: Path, changes: list[str] | None, resume: bool, stage: str | None) -> Path:
+def _finetune(recipe: str, output: Path, changes: list[str], resume: bool, stage: str | None) -> Path:
     from modeling_evf_sam.training.finetune import run_finetune
     from modeling_evf_sam.training.recipe import load_finetune_recipe
 

@@ -1,25 +1,32 @@
 """Configurations of EVF-SAM and of its multimodal encoder, BEIT-3."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, SamMaskDecoderConfig, SamVisionConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .hooks import HOOKS
+from .sam_families import sam_family
 
-IMAGE_LAYOUTS = ("pad", "stretch", "pad_stretch")
-MASK_SELECTIONS = ("first", "stability", "best_iou")
+ImageLayout = Literal["pad", "stretch", "pad_stretch"]
+MaskSelection = Literal["first", "stability", "best_iou"]
+Fusion = Literal["early", "late", "text"]
+PromptFeature = Literal["image_cls", "text_cls", "image_mean", "concat"]
+
+IMAGE_LAYOUTS = get_args(ImageLayout)
 FUSIONS = {  # how each kind of multimodal encoder can read a photo and a sentence
     "beit3": ("early", "late", "text"),
     "vilt": ("early", "late", "text"),
     "clip": ("late", "text"),
 }
-PROMPT_FEATURES = {  # what each fusion can give to the projector; the first is its default
+# What each fusion can give to the projector; the first is its default.
+PROMPT_FEATURES: dict[str, tuple[PromptFeature, ...]] = {
     "early": ("image_cls", "text_cls", "image_mean", "concat"),
     "late": ("concat",),
     "text": ("text_cls",),
 }
+TINY_VISION = {"hidden_size": 192, "num_attention_heads": 3, "initializer_range": 0.02}  # EfficientSAM-Ti
 PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
 
 
@@ -62,14 +69,14 @@ class Beit3Config(PreTrainedConfig):
     bos_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 2
 
-    def __post_init__(self, **kwargs: Any) -> None:
+    def validate_architecture(self) -> None:
+        """Refuse sizes that do not divide."""
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         if self.image_size % self.patch_size:
             raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
-        super().__post_init__(**kwargs)
 
     @property
     def num_patches(self) -> int:
@@ -98,7 +105,7 @@ class EfficientSamConfig(PreTrainedConfig):
 
     Attributes:
         vision_config: transformers' configuration of SAM's image encoder. Every layer sees the whole view, and none
-            has relative positions: `window_size`, `global_attn_indexes` and `use_rel_pos` are set accordingly.
+            has relative positions: `window_size`, `global_attn_indexes` and `use_rel_pos` are what follows from it.
         mask_decoder_config: sizes of the mask decoder; its `hidden_size` is the width of every prompt token.
         initializer_range: standard deviation of fresh weights outside the image encoder.
     """
@@ -114,10 +121,25 @@ class EfficientSamConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if not isinstance(self.vision_config, PreTrainedConfig):
-            tiny = {"hidden_size": 192, "num_attention_heads": 3, "initializer_range": 0.02}
-            self.vision_config = {**tiny, **(self.vision_config or {})}
+        vision, decoder = self.vision_config or {}, self.mask_decoder_config or {}
+        if isinstance(vision, PreTrainedConfig):
+            vision = vision.to_dict()
+        if not isinstance(decoder, PreTrainedConfig):
+            decoder = EfficientSamMaskDecoderConfig(**decoder)
+        vision = {**TINY_VISION, **vision}
+        self.mask_decoder_config = decoder
+        self.vision_config = {
+            **vision,
+            "use_rel_pos": False,
+            "window_size": 0,
+            "global_attn_indexes": list(range(vision.get("num_hidden_layers", SamVisionConfig.num_hidden_layers))),
+            "scale": 1.0,  # the Fourier matrix (2, width / 2) is drawn from N(0, 1)
+            "num_pos_feats": decoder.hidden_size // 2,
+        }
         super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Refuse sizes that do not fit together."""
         vision, width = self.vision_config, self.mask_decoder_config.hidden_size
         if vision.output_channels != width:
             raise ValueError(
@@ -128,9 +150,6 @@ class EfficientSamConfig(PreTrainedConfig):
             raise ValueError(f"image_size {vision.image_size} is not a multiple of patch_size {vision.patch_size}")
         if len(self.mask_decoder_config.upscaling_channels) != 2:
             raise ValueError(f"upscaling_channels {self.mask_decoder_config.upscaling_channels} must be two numbers")
-        vision.use_rel_pos, vision.window_size = False, 0
-        vision.global_attn_indexes = list(range(vision.num_hidden_layers))
-        vision.scale, vision.num_pos_feats = 1.0, width // 2  # the Fourier matrix (2, width / 2) is drawn from N(0, 1)
 
 
 @strict
@@ -148,13 +167,14 @@ class EvfSamConfig(PreTrainedConfig):
             default of early fusion), "text_cls" (the sentence's; that of "text"), "image_mean" (the mean of the
             patches) or "concat" (both [CLS] tokens; that of late fusion).
         image_layout: how a photo becomes SAM's square view: "pad" (longest side to the view's side, then padded
-            to the right and below, as SAM-1 was trained), "stretch" (both sides to the view's side) or
-            "pad_stretch" (longest side first, then both; the first SAM-2 release).
+            to the right and below; the default of SAM-1), "stretch" (both sides to the view's side; the default of
+            SAM-2 and EfficientSAM) or "pad_stretch" (longest side first, then both; the first SAM-2 release).
         mask_selection: which of SAM's masks is the answer: "first" (its single mask), "best_iou" (of its three, the
             one with the highest score) or "stability" (SAM-2 alone: the single mask, unless it is unstable).
         semantic_prompts: whether the weights were trained on prompts for every pixel of a category.
         bce_loss_weight: weight of the binary cross-entropy in the loss.
         dice_loss_weight: weight of the dice loss.
+        trained_on: "rendered_scenes" where the weights have seen nothing but drawn shapes.
     """
 
     model_type = "evf_sam"
@@ -162,55 +182,57 @@ class EvfSamConfig(PreTrainedConfig):
         "multimodal_config": SubConfigSpec(config_class=AutoConfig, model_type="beit3"),
         "sam_config": SubConfigSpec(config_class=AutoConfig, model_type="sam"),
     }
-    keys_to_ignore_at_inference = ["loss_dict", "prompt_embeds", "image_embeddings"]  # noqa: RUF012
+    keys_to_ignore_at_inference = [  # noqa: RUF012
+        "loss_dict",
+        "prompt_embeds",
+        "image_embeddings",
+        "hidden_states",
+        "attentions",
+    ]
 
     multimodal_config: Any = None
     sam_config: Any = None
-    fusion: str = "early"
+    fusion: Fusion = "early"
     num_fusion_layers: int | None = None
-    prompt_feature: str | None = None
-    image_layout: str = "pad"
-    mask_selection: str = "first"
+    prompt_feature: PromptFeature | None = None
+    image_layout: ImageLayout | None = None
+    mask_selection: MaskSelection = "first"
     semantic_prompts: bool = False
     bce_loss_weight: float = 1.0
     dice_loss_weight: float = 1.0
+    trained_on: str | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name, known in (("image_layout", IMAGE_LAYOUTS), ("mask_selection", MASK_SELECTIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        if self._auto_class is None:
+            # A repository names the pipeline in its code, which `pipeline` runs where it is trusted. This class is
+            # the installed package's, which registers its own.
+            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
-        self._check_fusion()
-        if self.sam_config.model_type == "sam2":
-            stability = self.mask_selection == "stability"
-            self.sam_config.mask_decoder_config.dynamic_multimask_via_stability = stability
-        elif self.mask_selection == "stability":
-            raise ValueError('mask_selection "stability" belongs to SAM-2: use "first" or "best_iou"')
-        else:
-            # SAM draws its Fourier matrix from N(0, 1); transformers' default of hidden_size / 2 gives neighbouring
-            # points unrelated codes, and fresh weights never learn to place a prompt.
-            self.sam_config.vision_config.scale = 1.0
+        self.prompt_feature = self.prompt_feature or PROMPT_FEATURES[self.fusion][0]
+        self.image_layout = self.image_layout or sam_family(self.sam_config).image_layout
 
-    def _check_fusion(self) -> None:
-        encoder = self.multimodal_config.model_type
+    def validate_architecture(self) -> None:
+        """Refuse parts and switches that do not fit together."""
+        encoder, selections = self.multimodal_config.model_type, sam_family(self.sam_config).mask_selections
         if encoder not in FUSIONS:
             raise ValueError(f"multimodal_config is of type {encoder!r}, expected one of {', '.join(FUSIONS)}")
         if self.fusion not in FUSIONS[encoder]:
             raise ValueError(f"fusion is {self.fusion!r}, for {encoder} use one of {', '.join(FUSIONS[encoder])}")
-        features = PROMPT_FEATURES[self.fusion]
-        self.prompt_feature = self.prompt_feature or features[0]
-        if self.prompt_feature not in features:
-            raise ValueError(
-                f"prompt_feature is {self.prompt_feature!r}, for {self.fusion} fusion use {' or '.join(features)}"
-            )
-        if self.num_fusion_layers is None:
-            return
-        if (encoder, self.fusion) != ("beit3", "early"):
+        if self.prompt_feature not in PROMPT_FEATURES[self.fusion]:
+            features = " or ".join(PROMPT_FEATURES[self.fusion])
+            raise ValueError(f"prompt_feature is {self.prompt_feature!r}, for {self.fusion} fusion use {features}")
+        if self.mask_selection not in selections:
+            raise ValueError(f"mask_selection is {self.mask_selection!r}, for this SAM use {' or '.join(selections)}")
+        if self.num_fusion_layers is not None:
+            self._check_fusion_layers(self.num_fusion_layers)
+
+    def _check_fusion_layers(self, count: int) -> None:
+        if (self.multimodal_config.model_type, self.fusion) != ("beit3", "early"):
             raise ValueError('num_fusion_layers belongs to BEIT-3 with fusion "early": leave it out')
         layers = self.multimodal_config.num_hidden_layers
-        if not 1 <= self.num_fusion_layers <= layers:
-            raise ValueError(f'num_fusion_layers is {self.num_fusion_layers}, expected 1 to {layers}; none is "late"')
+        if not 1 <= count <= layers:
+            raise ValueError(f'num_fusion_layers is {count}, expected 1 to {layers}; none is "late"')
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict, dict]:
@@ -227,8 +249,7 @@ class EvfSamConfig(PreTrainedConfig):
     @property
     def view_size(self) -> int:
         """Side of SAM's view, in pixels."""
-        vision = self.sam_config.vision_config
-        return vision.backbone_config.image_size[0] if self.sam_config.model_type == "sam2" else vision.image_size
+        return sam_family(self.sam_config).view_size(self.sam_config)
 
     @property
     def multimodal_view_size(self) -> int:

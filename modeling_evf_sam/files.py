@@ -6,14 +6,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
 def whole_folder(output: Path) -> Iterator[Path]:
     """Gives a hidden folder whose files move into `output` when the block ends, and vanish when it fails.
 
+    Any number of processes may write the same output side by side: the last one wins.
+
     Args:
-        output: made when it does not exist; files of the same names in it are replaced, others stay.
+        output: when it does not exist, it appears at once with all its files; otherwise files of the same names in it
+            are replaced one by one, and others stay.
 
     Raises:
         ValueError: nothing can be written there. It is raised before the block runs.
@@ -25,18 +29,33 @@ def whole_folder(output: Path) -> Iterator[Path]:
     except OSError as error:
         raise ValueError(f"cannot write into '{output}' ({error.strerror}): choose another folder") from None
     with staging as folder:
-        yield Path(folder)
-        output.mkdir(parents=True, exist_ok=True)
-        for file in sorted(Path(folder).iterdir()):
-            os.replace(file, output / file.name)
+        whole = Path(folder, "whole")
+        whole.mkdir()
+        yield whole
+        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            whole.rename(output)
+        except OSError:  # it exists by now
+            for file in sorted(whole.iterdir()):
+                os.replace(file, output / file.name)
 
 
-def write_json(record: dict, destination: str) -> None:
+@contextmanager
+def whole_file(output: Path) -> Iterator[Path]:
+    """Gives a hidden path of the same name; what is written there becomes `output` when the block ends.
+
+    Raises:
+        ValueError: nothing can be written there. It is raised before the block runs.
+    """
+    with whole_folder(output.parent) as folder:
+        yield folder / output.name
+
+
+def write_json(record: dict[str, Any], destination: str | Path) -> None:
     """Writes a record to a file, or prints it where the destination is `-`."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     if destination == "-":
         print(text)
         return
-    path = Path(destination)
-    with whole_folder(path.parent) as folder:
-        (folder / path.name).write_text(text + "\n", encoding="utf-8")
+    with whole_file(Path(destination)) as file:
+        file.write_text(text + "\n", encoding="utf-8")

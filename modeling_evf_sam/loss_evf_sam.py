@@ -3,8 +3,11 @@
 The constants are those of the original's `dice_loss` (scale 1000, smoothing 1e-6), inherited from LISA.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .image_processing_evf_sam import resize_mask_logits
 
 IGNORE = -1.0
 DICE_SCALE = 1000.0
@@ -32,3 +35,41 @@ def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     overlap = 2 * (probabilities * targets).sum((1, 2))
     total = probabilities.sum((1, 2)) + (targets / DICE_SCALE).sum((1, 2))
     return 1 - (overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING)
+
+
+def mask_losses(
+    logits: Tensor,
+    present: Tensor,
+    labels: Tensor | list[Tensor],
+    *,
+    view_size: int,
+    image_layout: str,
+    reshaped_sizes: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Mean losses over all masks of B photos with P sentences at the most.
+
+    Args:
+        logits: (B, P, h, w) mask logits of SAM's view.
+        present: (B, P) bool: which sentences are there.
+        labels: target masks: a list of B tensors (P_i, H_i, W_i) at the size of the photos, or one tensor
+            (B, P, H, W) on SAM's view at any resolution, where -1 does not count.
+        view_size: side of SAM's view, for labels at the size of the photos, as the next two.
+        image_layout: how the photos became that view.
+        reshaped_sizes: (B, 2) height and width that each photo takes up in a padded view.
+
+    Returns:
+        Scalars "bce" and "dice".
+    """
+    if isinstance(labels, Tensor):
+        logits = F.interpolate(logits[present][:, None].float(), labels.shape[-2:], mode="bilinear")[:, 0]
+        pairs = [(logits, labels[present].float())]
+    else:
+        sizes = [None] * len(labels) if reshaped_sizes is None else reshaped_sizes.tolist()
+        pairs = [
+            (resize_mask_logits(rows[there], target.shape[-2:], view_size, image_layout, size), target.float())
+            for rows, there, target, size in zip(logits, present, labels, sizes, strict=True)
+        ]
+    return {
+        "bce": torch.cat([bce_loss(*pair) for pair in pairs]).mean(),
+        "dice": torch.cat([dice_loss(*pair) for pair in pairs]).mean(),
+    }

@@ -23,6 +23,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_evf_sam import Beit3Config
+from .strict_loading import StrictLoadingMixin
 
 POSITION_OFFSET = 2  # rows 0 and 1 of both position tables are never used, as in fairseq
 
@@ -183,7 +184,7 @@ class Beit3Embeddings(nn.Module):
         return tokens if attention_mask is None else tokens * attention_mask[..., None].to(tokens.dtype)
 
 
-class Beit3PreTrainedModel(PreTrainedModel):
+class Beit3PreTrainedModel(StrictLoadingMixin, PreTrainedModel):
     """Weight initialisation and the abilities that transformers asks about."""
 
     config: Beit3Config
@@ -267,6 +268,19 @@ class Beit3Model(Beit3PreTrainedModel):
         Raises:
             ValueError: if neither image nor sentence is given, or a sentence is longer than the position table.
         """
+        tokens = self.encode(pixel_values, input_ids, attention_mask, num_fusion_layers, first_tokens, **kwargs)
+        return BaseModelOutput(last_hidden_state=tokens)
+
+    def encode(
+        self,
+        pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        num_fusion_layers: int | None = None,
+        first_tokens: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The `last_hidden_state` of `forward`, for a model around this one that records hidden states itself."""
         if pixel_values is None and input_ids is None:
             raise ValueError("give pixel_values, input_ids, or both")
         limit = self.config.max_position_embeddings - POSITION_OFFSET
@@ -292,7 +306,7 @@ class Beit3Model(Beit3PreTrainedModel):
             hidden_states = self._read_apart(hidden_states, attention_mask, split, later, first_tokens, **kwargs)
         if kept is not None:
             split = sum(position < split for position in kept)
-        return BaseModelOutput(last_hidden_state=self.layer_norm(hidden_states, split))
+        return self.layer_norm(hidden_states, split)
 
     def _read_apart(
         self,

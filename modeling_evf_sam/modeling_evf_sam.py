@@ -5,31 +5,32 @@ D prompt width, S and s the sides of SAM's and of the encoder's view, h and w th
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
 
-from .configuration_evf_sam import PADDING, EvfSamConfig
-from .hooks import PushCodeMixin
-from .image_processing_evf_sam import resize_mask_logits
-from .loss_evf_sam import bce_loss, dice_loss
-from .modeling_efficient_sam import EfficientSamModel
+from .configuration_evf_sam import EvfSamConfig
+from .hooks import LoadReleaseMixin, PushCodeMixin
+from .loss_evf_sam import mask_losses
+from .modeling_beit3 import Beit3Attention, Beit3Layer
 from .multimodal_encoders import multimodal_encoder
 from .presets import PRESETS
-from .sam_attention import use_own_layers
+from .prompt_groups import groups_of_equal_prompts, present_sentences, scatter
+from .sam_families import SamFamily, sam_family
 from .strict_loading import StrictLoadingMixin
 
 # Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
 FULL_VIEW = 1024  # pixels
 FULL_VIEW_SENTENCES = 8
+RECORDS = ("output_hidden_states", "output_attentions")
 
 
 @dataclass
@@ -43,6 +44,10 @@ class EvfSamOutput(ModelOutput):
         iou_scores: (B, P, M) SAM's own estimate of each mask's IoU.
         prompt_embeds: (B, P, D) the prompt tokens that the sentences became.
         image_embeddings: what `get_image_embeddings` returned, to be given back with the next sentences.
+        hidden_states: with `output_hidden_states`, of BEIT-3; empty for another encoder. (N, T, D_encoder) before its
+            first layer and after each, for the N sentences that are there, photo by photo. T tokens are the image's
+            [CLS], its patches row by row, and the words; a layer without fusion has two entries, image and words.
+        attentions: with `output_attentions`, of BEIT-3 where its attention is "eager": (N, heads, T, T) of each layer.
     """
 
     loss: Tensor | None = None
@@ -51,6 +56,8 @@ class EvfSamOutput(ModelOutput):
     iou_scores: Tensor | None = None
     prompt_embeds: Tensor | None = None
     image_embeddings: Tensor | list[Tensor] | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class EvfSamProjector(nn.Module):
@@ -66,7 +73,7 @@ class EvfSamProjector(nn.Module):
         return self.fc2(self.fc1(features).relu())
 
 
-class EvfSamPreTrainedModel(StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
+class EvfSamPreTrainedModel(LoadReleaseMixin, StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
     """Loading, and the abilities that transformers asks about."""
 
     config: EvfSamConfig
@@ -79,6 +86,7 @@ class EvfSamPreTrainedModel(StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
     _no_split_modules = ["Beit3Layer", "EvfSamVisionLayer"]  # noqa: RUF012
     # The Fourier matrices: in bfloat16 the codes of positions are off by up to 0.14.
     _keep_in_fp32_modules_strict = {"positional_embedding"}  # noqa: RUF012
+    _can_record_outputs = {"hidden_states": Beit3Layer, "attentions": Beit3Attention}  # noqa: RUF012
 
 
 class EvfSamModel(EvfSamPreTrainedModel):
@@ -95,20 +103,14 @@ class EvfSamModel(EvfSamPreTrainedModel):
         super().__init__(config)
         self.multimodal_encoder = multimodal_encoder(config)
         self.projector = EvfSamProjector(self.multimodal_encoder.feature_size, config.prompt_size)
-        self.sam = self._build_sam(config)
-        if config.sam_config.model_type == "sam":
-            use_own_layers(self.sam.vision_encoder)
+        self.sam = self.family.build(config.sam_config, config.mask_selection)
+        self.sam.prompt_encoder.shared_embedding.requires_grad_(False)  # random codes, never trained
         self.post_init()
-        # SAM's random Fourier matrix is drawn once and never trained; transformers has it as a parameter in SAM-1,
-        # and draws it twice for SAM-2.
-        codes = self.sam.prompt_encoder.shared_embedding.requires_grad_(False)
-        if config.sam_config.model_type == "sam2":
-            codes.positional_embedding.copy_(self.sam.shared_image_embedding.positional_embedding)
 
-    @staticmethod
-    def _build_sam(config: EvfSamConfig) -> nn.Module:
-        own = config.sam_config.model_type == "efficient_sam"
-        return EfficientSamModel(config.sam_config) if own else AutoModel.from_config(config.sam_config)
+    @property
+    def family(self) -> SamFamily:
+        """What this model's SAM does in its own way."""
+        return sam_family(self.config.sam_config)
 
     @classmethod
     def from_preset(cls, name: str) -> "EvfSamModel":
@@ -148,12 +150,12 @@ class EvfSamModel(EvfSamPreTrainedModel):
             (B, D, S/16, S/16) for a SAM of patch 16; for SAM-2 a list of three, fine to coarse: (B, D/8, S/4, S/4),
             (B, D/4, S/8, S/8), (B, D, S/16, S/16).
         """
-        chunks = [self._encode_photos(chunk) for chunk in pixel_values.split(self._chunk_size(chunk_size, 1))]
+        views = pixel_values.split(self._chunk_size(chunk_size, 1))
+        chunks = [self.family.encode(self.sam, chunk.to(self.dtype)) for chunk in views]
         if len(chunks) == 1:
             return chunks[0]
-        levels = zip(*([chunk] if isinstance(chunk, Tensor) else chunk for chunk in chunks), strict=True)
-        joined = [torch.cat(level) for level in levels]
-        return joined if self.config.sam_config.model_type == "sam2" else joined[0]
+        joined = [torch.cat(level) for level in zip(*map(_as_levels, chunks), strict=True)]
+        return joined[0] if isinstance(chunks[0], Tensor) else joined
 
     def _chunk_size(self, given: int | None, full_size: int) -> int:
         """Photos or sentences to compute at a time, of which `full_size` fit at SAM's full size."""
@@ -163,21 +165,13 @@ class EvfSamModel(EvfSamPreTrainedModel):
             return given or sys.maxsize
         return given or max(1, full_size * FULL_VIEW**2 // self.config.view_size**2)
 
-    def _encode_photos(self, pixel_values: Tensor) -> Tensor | list[Tensor]:
-        encoded = self.sam.vision_encoder(pixel_values.to(self.dtype))
-        if self.config.sam_config.model_type != "sam2":
-            return encoded.last_hidden_state
-        # Sam2Model.get_image_embeddings, but with gradients for the decoder's two convolutions
-        finest, fine, coarse = (level.to(self.dtype) for level in encoded.fpn_hidden_states)
-        decoder, no_memory = self.sam.mask_decoder, self.sam.no_memory_embedding  # (1, 1, D)
-        return [decoder.conv_s0(finest), decoder.conv_s1(fine), coarse + no_memory.transpose(1, 2)[..., None]]
-
     def get_prompt_embeddings(
         self,
         multimodal_pixel_values: Tensor | None,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         chunk_size: int | None = None,
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
     ) -> Tensor:
         """Read each sentence together with its photo.
 
@@ -195,28 +189,36 @@ class EvfSamModel(EvfSamPreTrainedModel):
         Raises:
             ValueError: if there is no view of the photos, and the encoder needs one.
         """
-        present = _present(input_ids, attention_mask)
+        present = present_sentences(input_ids, attention_mask)
         if self.config.fusion == "text":
             multimodal_pixel_values = None
         elif multimodal_pixel_values is None:
             raise ValueError(f"fusion {self.config.fusion!r} reads the photo: give multimodal_pixel_values")
         photo, input_ids = present.nonzero()[:, 0], input_ids[present]  # (N,), (N, L)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask[present]
-        by_length = mask.sum(-1).argsort(stable=True)  # sentences of a chunk have little padding
+        order = mask.sum(-1).argsort(stable=True)  # sentences of a chunk have little padding
+        size = self._chunk_size(chunk_size, FULL_VIEW_SENTENCES)
+        if kwargs:
+            order, size = torch.arange(len(mask), device=mask.device), sys.maxsize
         tokens = []
-        for rows in by_length.split(self._chunk_size(chunk_size, FULL_VIEW_SENTENCES)):
+        for rows in order.split(size):
             length = int(mask[rows].any(0).sum())
             tokens.append(
                 self.read_sentences(
                     None if multimodal_pixel_values is None else multimodal_pixel_values[photo[rows]],
                     input_ids[rows, :length],
                     None if attention_mask is None else mask[rows, :length],
+                    **kwargs,
                 )
             )
-        return _scatter(torch.cat(tokens)[by_length.argsort()], present)
+        return scatter(torch.cat(tokens)[order.argsort()], present)
 
     def read_sentences(
-        self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        multimodal_pixel_values: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
     ) -> Tensor:
         """What `get_prompt_embeddings` does for sentences that are all there; compiles without graph breaks.
 
@@ -224,14 +226,17 @@ class EvfSamModel(EvfSamPreTrainedModel):
             multimodal_pixel_values: (N, 3, s, s) the view that each sentence is about; None for fusion "text".
             input_ids: (N, L) tokens.
             attention_mask: (N, L), zero on padding.
+            **kwargs: as `get_prompt_embeddings` takes them.
 
         Returns:
             (N, D) prompt tokens.
         """
         return self.projector(
-            self.multimodal_encoder.get_prompt_features(multimodal_pixel_values, input_ids, attention_mask)
+            self.multimodal_encoder.get_prompt_features(multimodal_pixel_values, input_ids, attention_mask, **kwargs)
         )
 
+    @merge_with_config_defaults
+    @capture_outputs
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -250,8 +255,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
         reshaped_input_sizes: Tensor | None = None,
         encode_chunk_size: int | None = None,
         prompt_chunk_size: int | None = None,
-        return_dict: bool | None = None,
-    ) -> EvfSamOutput | tuple:
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc]
+    ) -> EvfSamOutput:
         """Segment what each sentence means.
 
         Args:
@@ -274,7 +279,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
                 the size of the photos; default: what the photo's size implies.
             encode_chunk_size: photos to encode at a time, as `get_image_embeddings` takes it.
             prompt_chunk_size: sentences to read, and then to decode, at a time, as `get_prompt_embeddings` takes it.
-            return_dict: return an `EvfSamOutput` (default) or a tuple.
+            **kwargs: `output_hidden_states`, `output_attentions` and `return_dict`, as everywhere in transformers.
 
         Raises:
             ValueError: if not exactly one of `pixel_values` and `image_embeddings` is given, or no sentences are, or
@@ -291,12 +296,11 @@ class EvfSamModel(EvfSamPreTrainedModel):
         if prompt_embeds is None:
             if input_ids is None:
                 raise ValueError("give multimodal_pixel_values and input_ids (text), or prompt_embeds")
+            recorded: Any = {name: True for name in RECORDS if kwargs.get(name, getattr(self.config, name, False))}
             prompt_embeds = self.get_prompt_embeddings(
-                multimodal_pixel_values, input_ids, attention_mask, prompt_chunk_size
+                multimodal_pixel_values, input_ids, attention_mask, prompt_chunk_size, **recorded
             )
-            present = _present(input_ids, attention_mask)
-        else:
-            present = _present(prompt_embeds, attention_mask)
+        present = present_sentences(prompt_embeds if input_ids is None else input_ids, attention_mask)
 
         # 3. The mask decoder reads the token, after points and boxes, over the photo.
         given = {"points": input_points, "labels": input_labels, "boxes": input_boxes, "masks": input_masks}
@@ -309,22 +313,27 @@ class EvfSamModel(EvfSamPreTrainedModel):
             multimask_output=multimask_output,
             chunk_size=self._chunk_size(prompt_chunk_size, FULL_VIEW_SENTENCES),
         )
-        pred_masks = _scatter(masks, present)
+        pred_masks = scatter(masks, present)
         output = EvfSamOutput(
             pred_masks=pred_masks,
-            iou_scores=_scatter(scores, present),
+            iou_scores=scatter(scores, present),
             prompt_embeds=prompt_embeds,
             image_embeddings=image_embeddings,
         )
 
         # 4. Compare with the target masks.
         if labels is not None:
-            output.loss_dict = self._losses(pred_masks[:, :, 0], present, labels, reshaped_input_sizes)
-            output.loss = (
-                self.config.bce_loss_weight * output.loss_dict["bce"]
-                + self.config.dice_loss_weight * output.loss_dict["dice"]
+            losses = mask_losses(
+                pred_masks[:, :, 0],
+                present,
+                labels,
+                view_size=self.config.view_size,
+                image_layout=self.config.image_layout,  # type: ignore[arg-type]
+                reshaped_sizes=reshaped_input_sizes,
             )
-        return output if return_dict in (None, True) else output.to_tuple()
+            output.loss_dict = losses
+            output.loss = self.config.bce_loss_weight * losses["bce"] + self.config.dice_loss_weight * losses["dice"]
+        return output
 
     def _decode(
         self,
@@ -336,17 +345,9 @@ class EvfSamModel(EvfSamPreTrainedModel):
         multimask_output: bool,
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
-        """Masks (N, M, h, w) and scores (N, M) of N sentences; `photo` (N,) tells which photo each is about.
-
-        Sentences with different numbers of points cannot share a sequence: SAM has no mask over prompt tokens,
-        so each group of sentences with prompts alike is decoded on its own, `chunk_size` at a time.
-        """
-        levels = [image_embeddings] if isinstance(image_embeddings, Tensor) else image_embeddings
-        groups = [
-            (rows[chunk], {name: prompt[chunk] for name, prompt in group.items()})
-            for rows, group in _groups_of_equal_prompts(prompts, len(photo), photo.device)
-            for chunk in _slices(len(rows), chunk_size)
-        ]
+        """Masks (N, M, h, w) and scores (N, M) of N sentences; `photo` (N,) tells which photo each is about."""
+        levels = _as_levels(image_embeddings)
+        groups = list(groups_of_equal_prompts(prompts, len(photo), photo.device, chunk_size))
         decoded = [
             self.decode_prompts([level[photo[rows]] for level in levels], prompt_embeds[rows], group, multimask_output)
             for rows, group in groups
@@ -369,7 +370,6 @@ class EvfSamModel(EvfSamPreTrainedModel):
         Returns:
             Mask logits (N, M, h, w) and scores (N, M).
         """
-        *fine, coarse = levels  # SAM-2 alone has finer ones
         best_of_three = self.config.mask_selection == "best_iou" and not multimask_output
         points, boxes = prompts.get("points"), prompts.get("boxes")
         sparse, dense = self.sam.prompt_encoder(
@@ -381,12 +381,11 @@ class EvfSamModel(EvfSamPreTrainedModel):
         text = prompt_embeds[:, None, None]  # (N, 1, 1, D)
         positions = self.sam.get_image_wide_positional_embeddings().to(self.dtype)
         masks, scores, *_ = self.sam.mask_decoder(
-            image_embeddings=coarse,
-            image_positional_embeddings=positions.expand(len(coarse), -1, -1, -1),
+            **self.family.decoder_inputs(levels),
+            image_positional_embeddings=positions.expand(len(prompt_embeds), -1, -1, -1),
             sparse_prompt_embeddings=text if sparse is None else torch.cat([sparse.to(text.dtype), text], dim=2),
             dense_prompt_embeddings=dense,
             multimask_output=multimask_output or best_of_three,
-            **({"high_resolution_features": fine} if fine else {}),
         )
         masks, scores = masks[:, 0], scores[:, 0]  # (N, 1, M, h, w) -> (N, M, h, w)
         if best_of_three:
@@ -394,65 +393,9 @@ class EvfSamModel(EvfSamPreTrainedModel):
             masks, scores = masks[rows, best][:, None], scores[rows, best][:, None]
         return masks, scores
 
-    def _losses(
-        self, logits: Tensor, present: Tensor, labels: Tensor | list[Tensor], reshaped_sizes: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Mean losses over all masks: logits (B, P, h, w) against targets on SAM's view or at photo size."""
-        if isinstance(labels, Tensor):
-            logits = interpolate(logits[present][:, None].float(), labels.shape[-2:], mode="bilinear")[:, 0]
-            pairs = [(logits, labels[present].float())]
-        else:
-            sizes = [None] * len(labels) if reshaped_sizes is None else reshaped_sizes.tolist()
-            view = (self.config.view_size, self.config.image_layout)
-            pairs = [
-                (resize_mask_logits(rows[there], target.shape[-2:], *view, size), target.float())
-                for rows, there, target, size in zip(logits, present, labels, sizes, strict=True)
-            ]
-        return {
-            "bce": torch.cat([bce_loss(*pair) for pair in pairs]).mean(),
-            "dice": torch.cat([dice_loss(*pair) for pair in pairs]).mean(),
-        }
 
-
-def _present(per_sentence: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """(B, P) bool: which sentences are there."""
-    if attention_mask is None:
-        return torch.ones(per_sentence.shape[:2], dtype=torch.bool, device=per_sentence.device)
-    return attention_mask.any(-1)
-
-
-def _slices(count: int, size: int) -> list[slice]:
-    """Slices of `size` that make up `count`; an empty one for nothing."""
-    return [slice(start, start + size) for start in range(0, max(1, count), size)]
-
-
-def _scatter(values: Tensor, present: Tensor) -> Tensor:
-    """Put (N, ...) values back to their sentences: (B, P, ...), zero elsewhere."""
-    if present.all():
-        return values.view(*present.shape, *values.shape[1:])
-    out = values.new_zeros(present.numel(), *values.shape[1:])
-    rows = present.flatten().nonzero()[:, 0]
-    return out.index_copy(0, rows, values).view(*present.shape, *values.shape[1:])
-
-
-def _groups_of_equal_prompts(
-    prompts: dict[str, Tensor], count: int, device: torch.device
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Yield (row indices, their prompts without padding) for sentences with as many points and boxes as each other."""
-    if "points" not in prompts and "boxes" not in prompts:
-        yield torch.arange(count, device=device), prompts
-        return
-    none = torch.zeros(count, dtype=torch.long, device=device)
-    num_points = (prompts["labels"] != PADDING).sum(1) if "points" in prompts else none
-    num_boxes = (prompts["boxes"] != PADDING).any(1).long() if "boxes" in prompts else none
-    layouts, group_of_row = torch.stack([num_points, num_boxes], dim=1).unique(dim=0, return_inverse=True)
-    for index, (points, boxes) in enumerate(layouts.tolist()):
-        rows = (group_of_row == index).nonzero()[:, 0]
-        group = {name: prompt[rows] for name, prompt in prompts.items()}
-        if "points" in group:
-            group["points"], group["labels"] = group["points"][:, :points], group["labels"][:, :points]
-        absent = ([] if points else ["points", "labels"]) + ([] if boxes else ["boxes"])
-        yield rows, {name: prompt for name, prompt in group.items() if name not in absent}
+def _as_levels(image_embeddings: Tensor | list[Tensor]) -> list[Tensor]:
+    return [image_embeddings] if isinstance(image_embeddings, Tensor) else image_embeddings
 
 
 __all__ = ["EvfSamModel", "EvfSamOutput", "EvfSamPreTrainedModel"]

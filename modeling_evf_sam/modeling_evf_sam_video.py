@@ -18,6 +18,8 @@ from transformers import Sam2Config, Sam2VideoConfig, Sam2VideoModel
 from .configuration_evf_sam import EvfSamConfig
 from .mask_holes import fill_holes
 from .modeling_evf_sam import EvfSamModel
+from .sam_families import SAM_FAMILIES, SamFamily
+from .sam_models import SameCodesMixin
 
 ABSENT = -1024.0  # the logits of an object that is not on the frame
 MAX_LOGIT = 32.0  # of a mask that is given back to be corrected
@@ -104,7 +106,7 @@ class ObjectMask:
     pointer: Tensor
 
 
-class Sam2Tracker(Sam2VideoModel):
+class Sam2Tracker(SameCodesMixin, Sam2VideoModel):
     """SAM-2 with its memory, which takes a prompt token beside points and boxes."""
 
     def encode_frame(self, pixel_values: Tensor) -> FrameEmbeddings:
@@ -203,6 +205,13 @@ class Sam2Tracker(Sam2VideoModel):
         return FrameMemory(_tokens(features).bfloat16(), _tokens(positions), mask.pointer)
 
 
+def _build_tracker(sam_config: Sam2Config, mask_selection: str) -> Sam2Tracker:
+    return Sam2Tracker(video_config(sam_config, stability=mask_selection != "first"))
+
+
+FAMILY = replace(SAM_FAMILIES["sam2"], build=_build_tracker)
+
+
 class EvfSamVideoModel(EvfSamModel):
     """An EVF-SAM over SAM-2 with SAM-2's memory; with photos it does what `EvfSamModel` does.
 
@@ -216,13 +225,16 @@ class EvfSamVideoModel(EvfSamModel):
         "sam.memory_encoder.": "it has no memory for videos: convert the release again, or load it as EvfSamModel",
     }
 
-    @staticmethod
-    def _build_sam(config: EvfSamConfig) -> Sam2Tracker:
+    def __init__(self, config: EvfSamConfig):
         if config.sam_config.model_type != "sam2":
-            raise ValueError(
-                f"a SAM of type {config.sam_config.model_type!r} has no memory: use EvfSamModel, frame by frame"
-            )
-        return Sam2Tracker(video_config(config.sam_config, stability=config.mask_selection != "first"))
+            kind = config.sam_config.model_type
+            raise ValueError(f"a SAM of type {kind!r} has no memory: use EvfSamModel, frame by frame")
+        super().__init__(config)
+
+    @property
+    def family(self) -> SamFamily:
+        """As for photos, with the memory."""
+        return FAMILY
 
     def encode_frame(self, pixel_values: Tensor) -> FrameEmbeddings:
         """Encode SAM's view (1, 3, S, S) of one frame, for all objects."""

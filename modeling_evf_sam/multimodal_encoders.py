@@ -2,7 +2,8 @@
 
 Each class is its library model with two additions: `feature_size`, and `get_prompt_features`, which turns N views and
 sentences into the (N, feature_size) features that the projector reads. How it reads is set by `EvfSamConfig.fusion`,
-what it returns by `EvfSamConfig.prompt_feature`.
+what it returns by `EvfSamConfig.prompt_feature`. Its further arguments, `output_hidden_states` and
+`output_attentions`, tell BEIT-3 that `EvfSamModel.forward` records them.
 
 Shapes: N sentences, L tokens, P patches, D width, s side of the view.
 """
@@ -50,20 +51,25 @@ class EvfSamBeit3Encoder(Beit3Model):
             self.drop_vision()
 
     def get_prompt_features(
-        self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        multimodal_pixel_values: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
     ) -> Tensor:
         """(N, 3, s, s) views, or None for text alone, and (N, L) tokens -> (N, feature_size)."""
         # Training computes all tokens of the last layer: processes that share gradients want all weights in use. And
-        # flash attention takes as many queries as keys in a padded batch.
-        shorten = not torch.is_grad_enabled() and self.config._attn_implementation in ("eager", "sdpa")
-        first_tokens = self.first_tokens if shorten else None
-        tokens = self(
+        # flash attention takes as many queries as keys in a padded batch. And what is recorded is recorded whole.
+        every = torch.is_grad_enabled() or self.config._attn_implementation not in ("eager", "sdpa") or kwargs
+        first_tokens = None if every else self.first_tokens
+        tokens = self.encode(
             pixel_values=multimodal_pixel_values,
             input_ids=input_ids,
             attention_mask=attention_mask,
             num_fusion_layers=self.num_fusion_layers,
             first_tokens=first_tokens,
-        ).last_hidden_state
+            **kwargs,
+        )
         if first_tokens is not None:
             return tokens.flatten(1)
         split = tokens.shape[1] - input_ids.shape[1]
@@ -87,7 +93,11 @@ class EvfSamViltEncoder(ViltModel):
                 delattr(self.embeddings, name)
 
     def get_prompt_features(
-        self, multimodal_pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        multimodal_pixel_values: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
     ) -> Tensor:
         """(N, 3, s, s) views, or None for text alone, and (N, L) tokens -> (N, feature_size)."""
         text = self._embed_text(input_ids)
@@ -135,7 +145,11 @@ class EvfSamClipEncoder(CLIPModel):
         self.text_model.set_input_embeddings(value)
 
     def get_prompt_features(
-        self, multimodal_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        multimodal_pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
     ) -> Tensor:
         """(N, 3, s, s) views and (N, L) tokens -> (N, feature_size)."""
         image = self.get_image_features(multimodal_pixel_values).pooler_output
@@ -151,7 +165,11 @@ class EvfSamClipTextEncoder(CLIPTextModel):
         self.feature_size = self.config.hidden_size
 
     def get_prompt_features(
-        self, multimodal_pixel_values: None, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        multimodal_pixel_values: None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
     ) -> Tensor:
         """(N, L) tokens -> (N, feature_size)."""
         return self(input_ids=input_ids, attention_mask=attention_mask).pooler_output

@@ -1,6 +1,10 @@
-"""Reading photos: any file, PIL image, array or tensor becomes an upright 8-bit RGB PIL image."""
+"""Reading photos: any file, PIL image, array or tensor becomes an upright 8-bit RGB PIL image.
+
+The one place where files are opened and photos turned, so that width and height mean the same everywhere.
+"""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,7 @@ from PIL import Image, ImageOps
 MAX_PIXELS = 89_478_485
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
-Photo = Image.Image | np.ndarray | torch.Tensor
+Photo = str | Path | Image.Image | np.ndarray | torch.Tensor
 
 
 def open_photo(path: str | Path) -> Image.Image:
@@ -43,16 +47,20 @@ def open_photo(path: str | Path) -> Image.Image:
 def to_rgb(image: Photo) -> Image.Image:
     """Converts one photo to an upright 8-bit RGB PIL image.
 
-    Transparent pixels become white. 16-bit values are scaled from 0..65535; float images from 0..1, or from 0..255
-    if any value is above 1. An EXIF rotation is applied.
+    Transparent pixels become white. 16-bit values are scaled from 0..65535; floats from 0..1; those of a PIL image of
+    mode F from 0..255 if any value is above 1. An EXIF rotation is applied.
 
     Args:
-        image: a PIL image of any mode; a numpy array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); or a torch tensor
-            (H, W), (1, H, W), (3, H, W) or (4, H, W). Arrays and tensors hold uint8, uint16 or bool.
+        image: the path of a file, as `open_photo` takes it; a PIL image of any mode; a numpy array (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4); or a torch tensor (H, W), (1, H, W), (3, H, W) or (4, H, W). Arrays and tensors
+            hold uint8, uint16, bool, or floats 0..1.
 
     Raises:
-        ValueError: another type, shape or dtype, no pixels, or more than `MAX_PIXELS`.
+        FileNotFoundError: there is no such file.
+        ValueError: another type, shape or dtype, floats outside 0..1, no pixels, or more than `MAX_PIXELS`.
     """
+    if isinstance(image, (str, Path)):
+        return open_photo(image)
     if not isinstance(image, Image.Image):
         image = _image_from_array(image)
     width, height = image.size
@@ -68,12 +76,32 @@ def to_rgb(image: Photo) -> Image.Image:
     return Image.alpha_composite(white, image).convert("RGB")
 
 
+def rgb_photos(images: Photo | Sequence[Photo]) -> list[Image.Image]:
+    """Converts one photo or a list of them, as `to_rgb`.
+
+    Raises:
+        FileNotFoundError: a file that does not exist.
+        ValueError: no photos, or one that `to_rgb` refuses; the message gives its index, or its path.
+    """
+    photos = []
+    for index, image in enumerate(images if isinstance(images, (list, tuple)) else [images]):
+        try:
+            photos.append(to_rgb(image))
+        except ValueError as error:
+            name = "" if isinstance(image, (str, Path)) else f"photo {index}: "
+            raise ValueError(f"{name}{error}") from error
+    if not photos:
+        raise ValueError("no photos given: pass at least one")
+    return photos
+
+
 def _image_from_array(array: np.ndarray | torch.Tensor) -> Image.Image:
     if not isinstance(array, (np.ndarray, torch.Tensor)):
-        raise ValueError(f"a photo must be a PIL image, array or tensor, not {type(array).__name__}: see open_photo")
+        raise ValueError(f"a photo is a path, a PIL image, an array or a tensor, not {type(array).__name__}")
     shape = tuple(array.shape)
     if isinstance(array, torch.Tensor):
         array = array.detach().cpu()
+        array = array.float() if array.is_floating_point() else array  # numpy has no bfloat16
         array = (array.permute(1, 2, 0) if array.ndim == 3 else array).numpy()  # (C, H, W) -> (H, W, C)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
@@ -81,8 +109,14 @@ def _image_from_array(array: np.ndarray | torch.Tensor) -> Image.Image:
         raise ValueError(f"{shape} is not one photo: give an array (H, W, 3) or a tensor (3, H, W)")
     if array.size == 0:
         raise ValueError(f"{shape} is a photo without pixels")
-    if array.dtype not in (np.uint8, np.uint16, np.bool_):
-        raise ValueError(f"a photo has whole numbers 0..255 (uint8), not {array.dtype}: scale and convert it first")
+    if np.issubdtype(array.dtype, np.floating):
+        low, high = array.min(), array.max()
+        if not (low >= 0 and high <= 1):  # NaN is outside as well
+            raise ValueError(
+                f"a photo of floats has values 0..1, not {low:g}..{high:g}: scale it, or convert it to uint8"
+            )
+    elif array.dtype not in (np.uint8, np.uint16, np.bool_):
+        raise ValueError(f"a photo has numbers 0..255 (uint8) or floats 0..1, not {array.dtype}: convert it first")
     return Image.fromarray(np.ascontiguousarray(_to_uint8(array)))
 
 

@@ -1,22 +1,59 @@
 """Photos, sentences, points, boxes and target masks -> the model's tensors; and its logits -> masks."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
-from .configuration_evf_sam import PADDING, EvfSamConfig
+from .configuration_evf_sam import EvfSamConfig
 from .hooks import HOOKS, PushCodeMixin
-from .image_processing_evf_sam import MULTIMODAL_VIEWS, EvfSamImageProcessor, resize_mask_logits
+from .image_processing_evf_sam import (
+    MULTIMODAL_VIEWS,
+    EvfSamImageProcessor,
+    EvfSamImageProcessorKwargs,
+    resize_mask_logits,
+)
+from .nesting import entries, nesting, stack, where
 from .photos import Photo
+from .prompt_groups import present_sentences
+from .spatial_prompts import SPATIAL_PROMPTS, spatial_prompts
 
 SEMANTIC_TOKEN = "[semantic]"
-SPATIAL_PROMPTS = ("input_points", "input_labels", "input_boxes")
+
+
+class EvfSamTextKwargs(TypedDict, total=False):
+    """How sentences become tokens.
+
+    Attributes:
+        padding: sentences are filled up to the longest; with "max_length" at least to `max_length`.
+        max_length: tokens of a sentence, its start and end included; default and bound: the tokenizer's
+            `model_max_length`.
+        truncation: cut what is longer, rather than to refuse it.
+        return_tensors: "pt" or "np".
+    """
+
+    padding: bool | str | None
+    max_length: int | None
+    truncation: bool | str | None
+    return_tensors: str | None
+
+
+class EvfSamProcessorKwargs(ProcessingKwargs, total=False):  # type: ignore[call-arg]
+    """Settings of `EvfSamProcessor.__call__`, flat or by kind."""
+
+    text_kwargs: EvfSamTextKwargs
+    images_kwargs: EvfSamImageProcessorKwargs
+
+    _defaults = {  # noqa: RUF012 - a plain dict, as the library declares it
+        "text_kwargs": {"padding": True, "truncation": False},
+        "common_kwargs": {"return_tensors": "pt"},
+    }
 
 
 class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
@@ -30,6 +67,8 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         semantic_prompts: whether the checkpoint was trained on prompts for every pixel of a category.
     """
 
+    valid_processor_kwargs = EvfSamProcessorKwargs
+
     def __init__(self, image_processor: EvfSamImageProcessor, tokenizer: Any, semantic_prompts: bool = False):
         super().__init__(image_processor, tokenizer)
         self.semantic_prompts = semantic_prompts
@@ -40,9 +79,11 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
 
         Raises:
             ValueError: the release has no tokenizer; the message names the fix.
+            OSError: a folder has no processor, or there is no such folder and no such repository in reach.
         """
         release = HOOKS.find_release(pretrained_model_name_or_path, **kwargs)
         if release is None:
+            _refuse_model_alone(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         return cls.from_config(EvfSamConfig(**release.config_dict()), release.tokenizer())
 
@@ -50,7 +91,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
     def from_config(cls, config: EvfSamConfig, tokenizer: Any) -> "EvfSamProcessor":
         """The processor that fits a model, with a tokenizer that reads no more tokens than the model does."""
         image_processor = EvfSamImageProcessor(
-            image_size=config.view_size,
+            size=config.view_size,
             image_layout=config.image_layout,
             multimodal_image_size=config.multimodal_view_size,
             **MULTIMODAL_VIEWS[config.multimodal_config.model_type],
@@ -62,13 +103,13 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         self,
         images: Photo | Sequence[Photo] | BatchFeature | None = None,
         text: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
-        semantic: bool | Sequence = False,
+        semantic: bool | Sequence | None = None,
         input_points: Sequence | None = None,
         input_labels: Sequence | None = None,
         input_boxes: Sequence | None = None,
         input_masks: Tensor | None = None,
         labels: Any = None,
-        return_tensors: str = "pt",
+        **kwargs: Unpack[EvfSamProcessorKwargs],  # type: ignore[misc]
     ) -> BatchFeature:
         """Builds the model's inputs for B photos with P sentences at the most for one of them.
 
@@ -77,8 +118,9 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         its value; None stands for no value, for a sentence or for all sentences of a photo.
 
         Args:
-            images: one photo, or a list; or what this method returned for one alone. Without it, the inputs are those
-                for a photo that is already encoded.
+            images: one photo, or a list, as `photos.to_rgb` takes them: paths, PIL images, arrays, tensors; or what
+                this method returned for photos alone. Without it, the inputs are those for photos that are already
+                encoded.
             text: the sentences, any characters; a special token's name in them is plain text.
             semantic: per sentence, or for all: whether every pixel of a category is asked for, not one object.
             input_points: per sentence a list of [x, y] in photo pixels.
@@ -87,7 +129,8 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             input_masks: (B, P, 1, h, w) logits for the decoder, passed through.
             labels: target masks of one photo, (P, H, W) at its size (> 0 is foreground), or a list with one such
                 array or tensor for each photo.
-            return_tensors: "pt", the only kind.
+            **kwargs: settings of `EvfSamImageProcessor` and `EvfSamTextKwargs` for this call, flat or as
+                `images_kwargs` and `text_kwargs`; `return_tensors` "np" for numpy arrays, default "pt".
 
         Returns:
             pixel_values, multimodal_pixel_values, original_sizes, reshaped_input_sizes (see `EvfSamImageProcessor`);
@@ -96,38 +139,49 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             -10 where absent; input_masks; labels as a list of bool tensors. Only those that were asked for.
 
         Raises:
+            FileNotFoundError: the path of a photo that does not exist.
             ValueError: bad values, or lists that do not fit together; the message names the photo and sentence.
         """
         if images is None and text is None:
             raise ValueError("nothing to process: give images, text, or both")
-        if return_tensors != "pt":
-            raise ValueError(f"return_tensors={return_tensors!r} is not available: use 'pt'")
+        settings = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        tensor_type = settings["images_kwargs"].pop("return_tensors")
         if images is None or isinstance(images, BatchFeature):
-            inputs = BatchFeature(dict(images or {}))
+            inputs = BatchFeature(dict(images or {}), tensor_type="pt")
         else:
-            inputs = self.image_processor(images)
+            inputs = self.image_processor(images, **settings["images_kwargs"])
         spatial = dict(zip(SPATIAL_PROMPTS, (input_points, input_labels, input_boxes), strict=True))
         if text is None:
             _refuse("text", {**spatial, "semantic": semantic or None, "input_masks": input_masks, "labels": labels})
-            return inputs
+            return _converted(inputs, tensor_type)
         if images is None:
             _refuse("images", {**spatial, "labels": labels})
 
-        nest = _nesting(images, text)
+        nest = nesting(images, text)
         sentences = nest("text", text)
         _check_counts(sentences, None if images is None else len(inputs["original_sizes"]))
-        inputs.update(self._encode(sentences, semantic if isinstance(semantic, bool) else nest("semantic", semantic)))
+        flags = (
+            nest("semantic", semantic)
+            if hasattr(semantic, "__len__")
+            else [[semantic] * len(row) for row in sentences]
+        )
+        inputs.update(self._encode(sentences, flags, **settings["text_kwargs"]))
         if images is not None:
-            inputs.update(_spatial_prompts(inputs, {name: nest(name, values) for name, values in spatial.items()}))
+            prompts = {name: nest(name, values) for name, values in spatial.items()}
+            inputs.update(spatial_prompts(prompts, inputs["original_sizes"], inputs["reshaped_input_sizes"]))
         if input_masks is not None:
             inputs["input_masks"] = _checked_masks(input_masks, inputs["input_ids"])
         if labels is not None:
             labels = labels if isinstance(images, (list, tuple)) else [labels]
             inputs["labels"] = _target_masks(labels, sentences, inputs["original_sizes"])
-        return inputs
+        return _converted(inputs, tensor_type)
 
     def post_process_referring_segmentation(
-        self, outputs: Any, inputs: BatchFeature, mask_threshold: float = 0.0
+        self,
+        outputs: Any,
+        inputs: Mapping[str, Any] | None = None,
+        mask_threshold: float = 0.0,
+        target_sizes: Tensor | Sequence[Sequence[int]] | None = None,
     ) -> list[dict[str, Tensor]]:
         """Turns the model's outputs into masks at each photo's size.
 
@@ -135,8 +189,10 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
 
         Args:
             outputs: pred_masks (B, P, M, h, w) and iou_scores (B, P, M).
-            inputs: what this processor returned; its sizes and attention_mask are used.
+            inputs: what this processor returned; its sizes and attention_mask are used. It may be left out where
+                `target_sizes` are given, those of the photos or alike: then all P sentences count as there.
             mask_threshold: logits above it are the mask.
+            target_sizes: (height, width) of each photo's masks, a list or (B, 2); default: the sizes of the photos.
 
         Returns:
             One dict for each photo, with its own number P of sentences: masks (P, H, W) bool; scores (P,), the
@@ -144,13 +200,13 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             y1 exclusive, zeros for an empty mask.
 
         Raises:
-            ValueError: logits that are not numbers.
+            ValueError: no sizes, or not one for each photo; or logits that are not numbers.
         """
+        inputs = {} if inputs is None else inputs
         best = outputs.iou_scores.argmax(dim=-1)  # (B, P)
-        present = inputs["attention_mask"].any(dim=-1).to(best.device)  # (B, P)
+        present = present_sentences(best, _tensor(inputs.get("attention_mask"))).to(best.device)
         results = []
-        sizes = zip(inputs["original_sizes"].tolist(), inputs["reshaped_input_sizes"].tolist(), strict=True)
-        for photo, (size, reshaped_size) in enumerate(sizes):
+        for photo, (size, reshaped_size) in enumerate(_sizes(inputs, target_sizes, len(best))):
             kept = present[photo].nonzero()[:, 0]
             logits = outputs.pred_masks[photo, kept, best[photo, kept]]  # (P_i, h, w)
             if logits.isnan().any():
@@ -161,7 +217,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         return results
 
     def _masks(
-        self, logits: Tensor, size: Sequence[int], reshaped_size: Sequence[int], mask_threshold: float
+        self, logits: Tensor, size: Sequence[int], reshaped_size: Sequence[int] | None, mask_threshold: float
     ) -> Tensor:
         masks = torch.empty(len(logits), *size, dtype=torch.bool, device=logits.device)
         for index in range(len(logits)):  # one by one: photo-sized float logits exist for a single sentence only
@@ -175,36 +231,48 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             masks[index] = resized[0] > mask_threshold
         return masks
 
-    def _encode(self, sentences: list[list[str]], semantic: bool | list[list[Any]]) -> dict[str, Tensor]:
-        rows = []
-        for photo, row in enumerate(sentences):
-            flags = [semantic] * len(row) if isinstance(semantic, bool) else semantic[photo]
-            rows.append(
-                [
-                    self._token_ids(sentence, flag, _where(photo, index))
-                    for index, (sentence, flag) in enumerate(zip(row, flags, strict=True))
-                ]
-            )
+    def _encode(
+        self,
+        sentences: list[list[str]],
+        semantic: list[list[Any]],
+        padding: bool | str | None,
+        truncation: bool | str | None,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+    ) -> dict[str, Tensor]:
+        """Tokens (B, P, L) and their mask."""
+        limit = min(max_length or self.tokenizer.model_max_length, self.tokenizer.model_max_length)
+        cut = truncation not in (None, False, "do_not_truncate")
+        rows = [
+            [
+                self._token_ids(sentence, flag, limit if cut else None, where(photo, index))
+                for index, (sentence, flag) in enumerate(zip(row, flags, strict=True))
+            ]
+            for photo, (row, flags) in enumerate(zip(sentences, semantic, strict=True))
+        ]
+        least = (max_length or limit) if padding == "max_length" else 0
         ones = [[torch.ones_like(ids) for ids in row] for row in rows]
-        return {"input_ids": _stack(rows, self.tokenizer.pad_token_id), "attention_mask": _stack(ones, 0)}
+        return {"input_ids": stack(rows, self.tokenizer.pad_token_id, least), "attention_mask": stack(ones, 0, least)}
 
-    def _token_ids(self, sentence: str, semantic: bool | None, where: str) -> Tensor:
+    def _token_ids(self, sentence: str, semantic: bool | None, cut_at: int | None, name: str) -> Tensor:
         if not isinstance(sentence, str):
-            raise ValueError(f"{where}: {sentence!r} is not a string")
+            raise ValueError(f"{name}: {sentence!r} is not a string")
         if semantic not in (True, False, None):
-            raise ValueError(f"{where}: semantic must be True or False, got {semantic!r}")
+            raise ValueError(f"{name}: semantic must be True or False, got {semantic!r}")
         ids = self._plain_ids(sentence)
         if not ids:
-            raise ValueError(f"{where} has no words: {sentence!r}")
+            raise ValueError(f"{name} has no words: {sentence!r}")
         if semantic and not self.semantic_prompts:
-            raise ValueError(f"{where}: this checkpoint was not trained for semantic prompts, leave semantic=False")
+            raise ValueError(f"{name}: this checkpoint was not trained for semantic prompts, leave semantic=False")
         if semantic:
             token = self.tokenizer.get_added_vocab().get(SEMANTIC_TOKEN)
             ids = self._plain_ids(f"{SEMANTIC_TOKEN} {sentence}") if token is None else [token, *ids]
+        if cut_at is not None:
+            ids = ids[: cut_at - 2]
         start, end = self.tokenizer("")["input_ids"]  # <s> and </s> in XLM-R, [CLS] and [SEP] in BERT
         limit = self.tokenizer.model_max_length
         if len(ids) + 2 > limit:
-            raise ValueError(f"{where} has {len(ids) + 2} tokens, the model reads {limit} at the most: shorten it")
+            raise ValueError(f"{name} has {len(ids) + 2} tokens, the model reads {limit} at the most: shorten it")
         return torch.tensor([start, *ids, end])
 
     def _plain_ids(self, sentence: str) -> list[int]:
@@ -223,44 +291,45 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         return [token.id for part in parts for token in backend.model.tokenize(part)]
 
 
-def _where(photo: int, sentence: int) -> str:
-    return f"photo {photo}, sentence {sentence}"
+def _converted(inputs: BatchFeature, tensor_type: str | None) -> BatchFeature:
+    """The inputs as they are, or for "np" as numpy arrays."""
+    if tensor_type in (None, "pt"):
+        return inputs
+    arrays = {name: [one.numpy() for one in v] if isinstance(v, list) else v.numpy() for name, v in inputs.items()}
+    return BatchFeature(arrays)
+
+
+def _tensor(values: Any) -> Tensor | None:
+    return None if values is None else torch.as_tensor(values)
+
+
+def _sizes(
+    inputs: Mapping[str, Any], target_sizes: Any, count: int
+) -> Iterator[tuple[Sequence[int], Sequence[int] | None]]:
+    """Of each photo the (height, width) of its masks, and of its part of SAM's view where that is known."""
+    if target_sizes is None and "original_sizes" not in inputs:
+        raise ValueError("the sizes of the masks are unknown: give inputs, or target_sizes")
+    sizes = torch.as_tensor(inputs["original_sizes"] if target_sizes is None else target_sizes).tolist()
+    reshaped = _tensor(inputs.get("reshaped_input_sizes"))
+    if len(sizes) != count:
+        raise ValueError(f"target_sizes: give one (height, width) for each photo, {count} in all, not {len(sizes)}")
+    return zip(sizes, [None] * count if reshaped is None else reshaped.tolist(), strict=True)
+
+
+def _refuse_model_alone(source: Any, subfolder: str) -> None:
+    folder = Path(source, subfolder)
+    names = ("processor_config.json", "preprocessor_config.json")
+    if folder.is_dir() and not any((folder / name).is_file() for name in names):
+        raise OSError(
+            f"'{folder}' has no processor: save the model's beside it with processor.save_pretrained, or convert the "
+            "release again with --tokenizer beit3.spm"
+        )
 
 
 def _refuse(missing: str, values: dict[str, Any]) -> None:
     given = [name for name, value in values.items() if value is not None]
     if given:
         raise ValueError(f"{', '.join(given)} need {missing} as well")
-
-
-def _nesting(images: Any, text: Any) -> Callable[[str, Any], list[list[Any]]]:
-    """A function that brings values of the same nesting as `text` into the form [photo][sentence]."""
-    if not isinstance(text, (str, list, tuple)):
-        raise ValueError(f"text must be a string or a list of them, not {type(text).__name__}")
-    nested = isinstance(images, (list, tuple)) or any(isinstance(entry, (list, tuple)) for entry in text)
-
-    def nest(name: str, values: Any) -> list[list[Any]]:
-        if isinstance(text, str):
-            return [[values]]
-        if not nested:
-            return [_entries(name, values, len(text), "sentence")]
-        rows = zip(_entries(name, values, len(text), "photo"), text, strict=True)
-        return [
-            _entries(f"{name}, photo {photo}", row, len(sentences), "sentence")
-            if isinstance(sentences, (list, tuple))
-            else [row]
-            for photo, (row, sentences) in enumerate(rows)
-        ]
-
-    return nest
-
-
-def _entries(name: str, values: Any, count: int, unit: str) -> list[Any]:
-    if values is None:
-        return [None] * count
-    if not hasattr(values, "__len__") or len(values) != count:
-        raise ValueError(f"{name}: give one entry for each {unit}, {count} in all")
-    return list(values)
 
 
 def _check_counts(sentences: list[list[str]], num_photos: int | None) -> None:
@@ -273,80 +342,6 @@ def _check_counts(sentences: list[list[str]], num_photos: int | None) -> None:
         raise ValueError("text has no sentences: give at least one")
 
 
-def _stack(rows: list[list[Tensor]], fill: int) -> Tensor:
-    """(B, P, *largest size) from the values of P_i sentences of B photos, filled up with `fill`."""
-    values = [value for row in rows for value in row]
-    size = [max(sides) for sides in zip(*(value.shape for value in values), strict=True)]
-    stacked = torch.full((len(rows), max(map(len, rows)), *size), fill, dtype=values[0].dtype)
-    for photo, row in enumerate(rows):
-        for index, value in enumerate(row):
-            stacked[photo, index][tuple(slice(side) for side in value.shape)] = value
-    return stacked
-
-
-def _spatial_prompts(inputs: BatchFeature, prompts: dict[str, list[list[Any]]]) -> dict[str, Tensor]:
-    """Points, their labels and boxes, [photo][sentence] in photo pixels, as padded tensors in SAM's view."""
-    rows = []
-    sizes = zip(inputs["original_sizes"].flip(1), inputs["reshaped_input_sizes"].flip(1), strict=True)
-    for photo, (size, view_size) in enumerate(sizes):
-        values = zip(*(prompts[name][photo] for name in SPATIAL_PROMPTS), strict=True)
-        rows.append(
-            [
-                _spatial_prompt(*value, size=size, view_size=view_size, where=_where(photo, index))
-                for index, value in enumerate(values)
-            ]
-        )
-    stacked = {name: _stack([[value[name] for value in row] for row in rows], PADDING) for name in SPATIAL_PROMPTS}
-    return {name: values for name, values in stacked.items() if not torch.all(values == PADDING)}
-
-
-def _spatial_prompt(
-    points: Any, labels: Any, box: Any, *, size: Tensor, view_size: Tensor, where: str
-) -> dict[str, Tensor]:
-    """Checked and scaled points (n, 2), labels (n,) and box (4,) of one sentence; sizes are (width, height)."""
-    xy = _points([] if points is None else points, size, f"{where}: points")
-    corners = _corners(box, size, where) * view_size / size if box is not None else torch.full((4,), PADDING)
-    return {
-        "input_points": (xy * view_size / size).float(),
-        "input_labels": _point_labels(labels, len(xy), where),
-        "input_boxes": corners.float().flatten(),
-    }
-
-
-def _points(values: Any, size: Tensor, name: str) -> Tensor:
-    """(n, 2) coordinates inside a photo of `size` (width, height), float64."""
-    try:
-        points = torch.as_tensor(np.asarray(values, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a list of [x, y], both numbers") from None
-    if points.numel() == 0:
-        return points.reshape(0, 2)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"{name} must be a list of [x, y], not of shape {tuple(points.shape)}")
-    outside = ~((points >= 0) & (points <= size)).all(dim=1)  # NaN is outside as well
-    if outside.any():
-        width, height = size.tolist()
-        raise ValueError(f"{name}: {points[outside][0].tolist()} is outside the photo, which is {width} x {height}")
-    return points
-
-
-def _corners(box: Any, size: Tensor, where: str) -> Tensor:
-    """(2, 2) corners of a box, top left and bottom right."""
-    if not hasattr(box, "__len__") or len(box) != 4:
-        raise ValueError(f"{where}: a box must be [x0, y0, x1, y1]")
-    corners = _points([list(box[:2]), list(box[2:])], size, f"{where}: box corners")
-    if not (corners[0] < corners[1]).all():
-        raise ValueError(f"{where}: box {corners.flatten().tolist()} needs x0 < x1 and y0 < y1")
-    return corners
-
-
-def _point_labels(values: Any, count: int, where: str) -> Tensor:
-    labels = np.ones(count, dtype=np.int64) if values is None else np.asarray(values)
-    if labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"{where}: labels must be 1 or 0 for each of its {count} points")
-    return torch.as_tensor(labels.astype(np.int64))
-
-
 def _checked_masks(masks: Any, input_ids: Tensor) -> Tensor:
     masks = torch.as_tensor(masks)
     if masks.ndim != 5 or masks.shape[:2] != input_ids.shape[:2] or masks.shape[2] != 1:
@@ -357,15 +352,13 @@ def _checked_masks(masks: Any, input_ids: Tensor) -> Tensor:
 
 def _target_masks(labels: Any, sentences: list[list[str]], sizes: Tensor) -> list[Tensor]:
     targets = []
-    rows = zip(_entries("labels", labels, len(sentences), "photo"), sentences, sizes.tolist(), strict=True)
+    rows = zip(entries("labels", labels, len(sentences), "photo"), sentences, sizes.tolist(), strict=True)
     for photo, (masks, row, size) in enumerate(rows):
         target = torch.zeros(len(row), *size, dtype=torch.bool)
-        for index, mask in enumerate(_entries(f"labels, photo {photo}", masks, len(row), "sentence")):
+        for index, mask in enumerate(entries(f"labels, photo {photo}", masks, len(row), "sentence")):
             mask = np.asarray(mask)
             if mask.shape != tuple(size):
-                raise ValueError(
-                    f"{_where(photo, index)}: label {mask.shape} must have the photo's size {tuple(size)}"
-                )
+                raise ValueError(f"{where(photo, index)}: label {mask.shape} must have the photo's size {tuple(size)}")
             target[index] = torch.from_numpy(mask > 0)
         targets.append(target)
     return targets

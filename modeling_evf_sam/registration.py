@@ -29,8 +29,6 @@ def register() -> None:
     AutoImageProcessor.register(EvfSamConfig, image_processor_classes=backends, exist_ok=True)
     AutoProcessor.register(EvfSamConfig, EvfSamProcessor, exist_ok=True)
     PIPELINE_REGISTRY.register_pipeline(TASK, EvfSamPipeline, pt_model=AutoModel, type="multimodal")
-    # `pipeline` prefers the code of a repository to a registered class, and demands trust in it; here none is needed.
-    EvfSamConfig.custom_pipelines = property(lambda config: {}, lambda config, value: None)
 
 
 def fill_hooks() -> None:

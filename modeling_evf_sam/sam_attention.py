@@ -8,19 +8,20 @@ same weights under the same names, and give the same numbers.
 Shapes: B photos, R x C tokens in a window or a photo, T = R * C, N windows times heads, D width of a head.
 """
 
+import copy
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
-from transformers.models.sam.modeling_sam import SamVisionLayer, SamVisionSdpaAttention
+from transformers import SamVisionConfig
+from transformers.models.sam.modeling_sam import SamVisionEncoder, SamVisionLayer
 
 BLOCK = 1 << 20  # scores computed at a time: few enough for their bias to stay in the cache of a CPU
 
 
 class EvfSamVisionLayer(SamVisionLayer):
-    """A layer of SAM's image encoder; `use_own_layers` puts it in the place of the library's."""
+    """A layer of SAM's image encoder."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(B, rows, columns, width) -> the same."""
@@ -60,11 +61,28 @@ class EvfSamVisionLayer(SamVisionLayer):
         return row_scores.flatten(1, 2), column_scores.flatten(1, 2)
 
 
-def use_own_layers(encoder: Any) -> None:
-    """Give a `SamVisionEncoder` these layers, unless it was asked for the eager attention, which returns weights."""
-    for layer in encoder.layers:
-        if isinstance(layer.attn, SamVisionSdpaAttention):
-            layer.__class__ = EvfSamVisionLayer
+class EvfSamVisionEncoder(SamVisionEncoder):
+    """SAM's image encoder of these layers; of the library's for its eager attention, which returns weights."""
+
+    config: SamVisionConfig
+
+    def __init__(self, config: SamVisionConfig):
+        super().__init__(without_layers(config))
+        config._attn_implementation = self.config._attn_implementation  # as the library chose
+        self.config = config
+        layer = SamVisionLayer if config._attn_implementation == "eager" else EvfSamVisionLayer
+        self.layers.extend(
+            layer(config, window_size=0 if index in config.global_attn_indexes else config.window_size)
+            for index in range(config.num_hidden_layers)
+        )
+        self.post_init()
+
+
+def without_layers(config: SamVisionConfig) -> SamVisionConfig:
+    """A configuration of the library's image encoder for all but its layers, which are built apart."""
+    config = copy.copy(config)
+    config.num_hidden_layers = 0
+    return config
 
 
 def attend(

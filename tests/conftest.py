@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, SamConfig
 
 from modeling_evf_sam import Beit3Config, EvfSamConfig, EvfSamImageProcessor, EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_tokenizer
+from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_pieces, train_tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -21,10 +21,17 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
+def tiny_tokenizer() -> PreTrainedTokenizerBase:
     """An XLM-R tokenizer of 400 pieces with an added "[semantic]" token, that reads 40 tokens at the most."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    return train_tokenizer(folder, vocab_size=400, max_length=40, num_expressions=500)
+    return train_tokenizer(vocab_size=400, max_length=40, num_expressions=500)
+
+
+@pytest.fixture(scope="session")
+def beit3_spm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentencepiece model, in the place of BEIT-3's; the tiny tokenizer has its pieces."""
+    file = tmp_path_factory.mktemp("pieces") / "sentencepiece.bpe.model"
+    file.write_bytes(train_pieces(vocab_size=400, num_expressions=500))
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,18 @@
 import json
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
 
-from modeling_evf_sam.files import whole_folder, write_json
+from modeling_evf_sam.files import whole_file, whole_folder, write_json
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _names(folder):
@@ -29,6 +38,34 @@ def test_a_failure_leaves_nothing(tmp_path):
         (folder / "mask.png").write_text("half")
         raise RuntimeError
     assert _names(tmp_path) == []
+
+
+def test_a_new_folder_appears_with_all_its_files_and_a_former_one_never_vanishes(tmp_path):
+    """What other processes see, one of which was faster."""
+    output = tmp_path / "cache"
+    with whole_folder(output) as folder:
+        (folder / "one").write_text("slow")
+        with whole_folder(output) as faster:
+            (faster / "one").write_text("fast")
+            (faster / "two").write_text("fast")
+            assert not output.exists()
+        assert _names(output) == ["one", "two"]
+    assert (output / "one").read_text() == "slow"
+    assert stat.S_IMODE(output.stat().st_mode) == 0o777 & ~_umask()
+    assert _names(tmp_path) == ["cache", "cache/one", "cache/two"]
+
+
+def test_processes_that_write_one_file_leave_it_whole(tmp_path):
+    texts = [str(number) * 100_000 for number in range(8)]
+
+    def write(text):
+        with whole_file(tmp_path / "a" / "file") as file:
+            file.write_text(text)
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        list(pool.map(write, texts))
+    assert (tmp_path / "a" / "file").read_text() in texts
+    assert _names(tmp_path) == ["a", "a/file"]
 
 
 @pytest.mark.parametrize("output", ["file", "file/folder"])

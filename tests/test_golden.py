@@ -1,31 +1,25 @@
 """Agreement with what the original code computed on tiny weights, stage by stage and end to end."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from modeling_evf_sam import EvfSamModel
+from modeling_evf_sam import EvfSamImageProcessor, EvfSamModel
 from modeling_evf_sam.image_processing_evf_sam import resize_mask_logits
-from modeling_evf_sam.originals.converting import convert_state_dict, detect_config, original_state_dict
-from tests.golden import SYSTEMS, golden_config, ruled_tensor
+from modeling_evf_sam.originals.converting import convert_state_dict, ignored_names
+from modeling_evf_sam.originals.sizes import detect_config
+from tests.golden import SYSTEMS, drawn_photo, golden_config, golden_inputs, golden_outputs, original_tensors
 
-LOGITS, LOSS = 1e-4, 1e-5  # agreement with the original
-IMAGE_STAGES = {
-    "evf_sam": ["image_encoder"],
-    "evf_sam2": [f"image_encoder.backbone_fpn.{level}" for level in range(3)],
-    "evf_efficient_sam": ["image_encoder"],
+LOGITS, LOSS, VIEW = 1e-4, 1e-5, 1e-5  # agreement with the original
+IMAGE_STAGES = {  # name and how many rows and columns a kept one stands for
+    "evf_sam": {"image_encoder": 1},
+    "evf_sam2": {f"image_encoder.backbone_fpn.{level}": step for level, step in enumerate((4, 4, 1))},
+    "evf_efficient_sam": {"image_encoder": 1},
 }
-# What the golden folders' rule for weights gives with inputs that need no file; written down while every stage of
-# every golden folder agreed with the original to 1e-5.
-FIGURES = {
-    "evf_sam": [0.539369, 0.277607, -0.197579, 0.076501, -0.2964],
-    "evf_sam2": [0.69491, 0.626542, -1.983703, -4.671523, -1.385525],
-    "evf_efficient_sam": [0.539369, 0.29698, 0.349606, 0.076851, -0.091959],
-}
+VIEWS = {"pad": "sam", "stretch": "sam2_eval"}  # of each layout, in the original's words
 
 
 @dataclass
@@ -41,15 +35,11 @@ class Golden:
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
-def golden(request, shared) -> Golden:
-    folder: Path = shared / "golden" / request.param
+def golden(request) -> Golden:
     config = golden_config(**SYSTEMS[request.param])
     model = EvfSamModel(config).eval()
-    tensors = load_file(folder / "state_dict.safetensors")
-    model.load_state_dict(convert_state_dict(tensors, image_size=config.view_size))
-    return Golden(
-        request.param, model, load_file(folder / "inputs.safetensors"), load_file(folder / "outputs.safetensors")
-    )
+    model.load_state_dict(convert_state_dict(original_tensors(config), image_size=config.view_size))
+    return Golden(request.param, model, golden_inputs(request.param), golden_outputs(request.param))
 
 
 def assert_near(ours: Tensor, theirs: Tensor, tolerance: float = LOGITS) -> None:
@@ -66,8 +56,8 @@ def test_every_stage_agrees(golden):
     *fine, coarse = embeddings if isinstance(embeddings, list) else [embeddings]
     if golden.name == "evf_sam2":  # where the original adds it later
         coarse = coarse - model.sam.no_memory_embedding.transpose(1, 2)[..., None]
-    for ours, theirs in zip([*fine, coarse], IMAGE_STAGES[golden.name], strict=True):
-        assert_near(ours, expected[f"inference.{theirs}"])
+    for ours, (theirs, step) in zip([*fine, coarse], IMAGE_STAGES[golden.name].items(), strict=True):
+        assert_near(ours[..., ::step, ::step], expected[f"inference.{theirs}"])
 
     several = golden.name == "evf_sam2"
     outputs = model(
@@ -111,31 +101,33 @@ def test_a_padded_batch_and_its_loss_agree(golden):
     assert_near(outputs.loss_dict["dice"], expected["forward.mask_dice_loss"], LOSS)
 
 
+@pytest.mark.parametrize("layout", VIEWS)
+def test_views_of_a_drawn_photo(layout):
+    expected = golden_outputs("preprocessing")
+    views = EvfSamImageProcessor(image_layout=layout)(drawn_photo())
+    assert_near(views["pixel_values"][0, :, ::32, ::32], expected[f"{VIEWS[layout]}.every32"], VIEW)
+    assert_near(views["multimodal_pixel_values"][0, :, ::8, ::8], expected["beit.every8"], VIEW)
+
+
 @pytest.mark.parametrize("name", ["evf_sam", "evf_efficient_sam"])  # tensors do not tell a Hiera's global blocks
-def test_sizes_follow_from_the_tensors(name, shared):
+def test_sizes_follow_from_the_tensors(name):
     expected = golden_config(**SYSTEMS[name])
-    tensors = load_file(shared / "golden" / name / "state_dict.safetensors")
-    detected = detect_config(tensors, image_size=expected.view_size)
+    detected = detect_config(original_tensors(expected), image_size=expected.view_size)
     for part in ("multimodal_config", "sam_config"):
         assert getattr(detected, part).to_dict() == getattr(expected, part).to_dict()
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_figures_that_need_no_file(name):
-    config = golden_config(**SYSTEMS[name])
-    model = EvfSamModel(config).eval()
-    shapes = {key: tuple(tensor.shape) for key, tensor in original_state_dict(model.state_dict()).items()}
-    weights = {key: ruled_tensor(key, shape) for key, shape in shapes.items()}
-    model.load_state_dict(convert_state_dict(weights, image_size=config.view_size))
-    generator = torch.Generator().manual_seed(0)
-    outputs = model(
-        pixel_values=torch.randn(1, 3, config.view_size, config.view_size, generator=generator),
-        multimodal_pixel_values=torch.randn(1, 3, 32, 32, generator=generator),
-        input_ids=torch.tensor([[[0, 17, 99, 5, 2]]]),
+def test_what_is_kept_here_is_what_the_original_left(name, shared):
+    """Weights and inputs by their rules, and the kept outputs, against the files that the original wrote."""
+    weights, inputs, outputs = (
+        load_file(shared / "golden" / name / f"{part}.safetensors") for part in ("state_dict", "inputs", "outputs")
     )
-    side = outputs.pred_masks.shape[-1]
-    places = [(0, 0), (side // 3, side // 2), (side - 1, side // 4)]
-    masks = [outputs.pred_masks[0, 0, 0, row, column] for row, column in places]
-    figures = torch.stack([outputs.prompt_embeds[0, 0, 0], outputs.iou_scores[0, 0, 0], *masks])
-    assert_near(figures, torch.tensor(FIGURES[name]))
+    ruled = original_tensors(golden_config(**SYSTEMS[name]))
+    assert ruled.keys() == weights.keys() - ignored_names(weights)
+    torch.testing.assert_close(ruled, {key: weights[key] for key in ruled}, atol=1e-6, rtol=0)
+    torch.testing.assert_close(golden_inputs(name), inputs, atol=1e-6, rtol=0)
+    steps = {f"inference.{stage}": step for stage, step in IMAGE_STAGES[name].items()}
+    for key, tensor in golden_outputs(name).items():
+        step = steps.get(key, 1)
+        assert torch.equal(tensor, outputs[key][..., ::step, ::step] if step > 1 else outputs[key]), key

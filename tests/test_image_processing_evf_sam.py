@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -146,8 +148,11 @@ def test_batch_of_photos_of_different_sizes_and_kinds():
     ("images", "options", "message"),
     [
         ([], {}, "no photos given"),
-        ([synthetic_photo(), "photo.jpg"], {}, "photo 1: a photo must be a PIL image"),
-        (synthetic_photo(), {"return_tensors": "np"}, "return_tensors='np' is not available"),
+        ([synthetic_photo(), 7], {}, "photo 1: a photo is a path, a PIL image"),
+        (synthetic_photo(), {"size": {"height": 32, "width": 16}}, "two equal ones, got .*'width': 16"),
+        (synthetic_photo(), {"do_center_crop": True}, "do_center_crop and data_format='channels_last' are not"),
+        (synthetic_photo(), {"data_format": "channels_last"}, "channels_last"),
+        (synthetic_photo(), {"do_resize": False}, "70 x 45 pixels is no view of 32 x 32"),
     ],
 )
 def test_preprocess_refuses(images, options, message):
@@ -159,7 +164,9 @@ def test_preprocess_refuses(images, options, message):
     ("settings", "message"),
     [
         ({"image_layout": "crop"}, "image_layout 'crop' is unknown: use one of pad, stretch"),
-        ({"image_size": 0}, "image_size must be at least 1, got 0"),
+        ({"size": 0}, "size must be one side of at least 1"),
+        ({"image_size": 0}, "size must be one side of at least 1"),
+        ({"size": {"longest_edge": 1024}}, "size must be one side of at least 1, or two equal ones, got"),
         ({"multimodal_image_size": -1}, "multimodal_image_size must be at least 1, or 0 for none, got -1"),
     ],
 )
@@ -170,7 +177,7 @@ def test_settings_are_checked(settings, message):
 
 @pytest.mark.parametrize("auto_class", [EvfSamImageProcessor, AutoImageProcessor])
 def test_reloaded_processor_gives_the_same_views(tmp_path, auto_class):
-    settings = {"image_layout": "stretch", "image_size": 32, "image_mean": [1.0, 2.0, 3.0]}
+    settings = {"image_layout": "stretch", "size": 32, "image_mean": [0.1, 0.2, 0.3], "rescale_factor": 0.01}
     processor = EvfSamImageProcessor(**settings, multimodal_image_size=16, multimodal_image_std=[0.1, 0.2, 0.3])
     processor.save_pretrained(tmp_path)
 
@@ -188,6 +195,95 @@ def test_setting_is_overridden_while_loading(tmp_path):
     assert EvfSamImageProcessor.from_pretrained(tmp_path, image_layout="stretch").image_layout == "stretch"
     with pytest.raises(ValueError, match="image_layout 'crop' is unknown"):
         EvfSamImageProcessor.from_pretrained(tmp_path, image_layout="crop")
+
+
+FORMER_SETTINGS = {
+    "image_processor_type": "EvfSamImageProcessor",
+    "image_size": 32,
+    "image_layout": "pad",
+    "image_mean": [123.675, 116.28, 103.53],
+    "image_std": [58.395, 57.12, 57.375],
+    "multimodal_image_size": 16,
+    "multimodal_image_mean": [0.5, 0.5, 0.5],
+    "multimodal_image_std": [0.5, 0.5, 0.5],
+    "multimodal_antialias": False,
+}
+
+
+@pytest.mark.parametrize("auto_class", [EvfSamImageProcessor, AutoImageProcessor])
+def test_former_settings_give_the_same_pixels(tmp_path, auto_class):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(FORMER_SETTINGS))
+
+    former = auto_class.from_pretrained(tmp_path)
+
+    assert former.to_dict().keys() == EvfSamImageProcessor().to_dict().keys()
+    for name, values in EvfSamImageProcessor(size=32, multimodal_image_size=16)(synthetic_photo()).items():
+        assert torch.equal(values, former(synthetic_photo())[name])
+
+
+def test_former_means_are_those_of_values_up_to_255():
+    photo = synthetic_photo(32, 32)
+    former = EvfSamImageProcessor(image_size=32, image_mean=[0, 0, 0], image_std=[51, 51, 51])
+
+    expected = torch.from_numpy(photo).permute(2, 0, 1) / 51
+    torch.testing.assert_close(former(photo)["pixel_values"][0], expected, atol=1e-5, rtol=0)
+    assert EvfSamImageProcessor(image_size=32).image_size == 32
+
+
+def test_a_former_setting_is_overridden_while_loading(tmp_path):
+    EvfSamImageProcessor(size=32).save_pretrained(tmp_path)
+
+    loaded = EvfSamImageProcessor.from_pretrained(tmp_path, image_size=16)
+
+    assert (loaded.image_size, dict(loaded.size)) == (16, {"height": 16, "width": 16})
+    assert loaded.image_mean == EvfSamImageProcessor().image_mean
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"do_rescale": False, "do_normalize": False}, lambda pixels: pixels),
+        ({"do_normalize": False}, lambda pixels: pixels / 255),
+        ({"do_normalize": False, "rescale_factor": 0.5}, lambda pixels: pixels / 2),
+        ({"do_rescale": False, "image_mean": 2.0, "image_std": 4.0}, lambda pixels: (pixels - 2) / 4),
+        ({"image_mean": [0.5] * 3, "image_std": [0.25] * 3}, lambda pixels: (pixels / 255 - 0.5) / 0.25),
+        ({"do_resize": False, "do_rescale": False, "do_normalize": False}, lambda pixels: pixels),
+    ],
+)
+@pytest.mark.parametrize("layout", ["pad", "stretch", "pad_stretch"])
+def test_settings_of_one_call(layout, settings, expected):
+    photo, processor = synthetic_photo(32, 32), EvfSamImageProcessor(size=32, image_layout=layout)
+    before = processor.to_dict()
+
+    pixels = processor(photo, **settings)["pixel_values"][0]
+
+    torch.testing.assert_close(pixels, expected(torch.from_numpy(photo).permute(2, 0, 1).float()))
+    assert processor.to_dict() == before
+
+
+def test_settings_hold_for_the_multimodal_view():
+    photo, processor = synthetic_photo(16, 16), EvfSamImageProcessor(size=32, multimodal_image_size=16)
+
+    plain = processor(photo, do_rescale=False, do_normalize=False)["multimodal_pixel_values"][0]
+
+    assert torch.equal(plain, torch.from_numpy(photo).permute(2, 0, 1).float())
+
+
+def test_a_photo_that_is_a_view_already_is_padded():
+    inputs = EvfSamImageProcessor(size=32)(synthetic_photo(20, 30), do_resize=False)
+
+    assert inputs["reshaped_input_sizes"].tolist() == [[20, 30]]
+    assert not inputs["pixel_values"][0, :, 20:].any()
+    assert inputs["pixel_values"][0, :, :20, :30].all()
+
+
+def test_numpy_arrays():
+    processor = EvfSamImageProcessor(size=32, multimodal_image_size=16)
+
+    arrays, tensors = (processor(synthetic_photo(), return_tensors=kind) for kind in ("np", "pt"))
+
+    assert all(isinstance(array, np.ndarray) for array in arrays.values())
+    assert all(np.array_equal(arrays[name], tensors[name].numpy()) for name in tensors)
 
 
 def test_padded_mask_logits_equal_the_library_s_sam():

@@ -80,6 +80,29 @@ def test_no_work_is_done_for_absent_sentences_and_padding(model, batch):
 
 
 @torch.no_grad()
+def test_hidden_states_and_attentions_are_those_of_the_encoder(model, batch):
+    model = copy.deepcopy(model)
+    model.set_attn_implementation("eager")
+    found = model(**batch, output_hidden_states=True, output_attentions=True, prompt_chunk_size=1)
+    present = batch["attention_mask"].any(-1)  # the second photo has one sentence, the first two
+    expected = model.multimodal_encoder(
+        pixel_values=batch["multimodal_pixel_values"][[0, 0, 1]],
+        input_ids=batch["input_ids"][present],
+        attention_mask=batch["attention_mask"][present],
+        output_hidden_states=True,
+        output_attentions=True,
+    )
+    assert len(found.hidden_states) == len(expected.hidden_states)
+    for ours, theirs in zip(found.hidden_states[:-1], expected.hidden_states[:-1], strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for ours, theirs in zip(found.attentions, expected.attentions, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    plain = model(**batch)
+    assert (plain.hidden_states, plain.attentions) == (None, None)
+    torch.testing.assert_close(found.pred_masks, plain.pred_masks, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
 def test_halves_make_the_whole(model, batch):
     whole = model(**batch)
     image_embeddings = model.get_image_embeddings(batch["pixel_values"])

@@ -63,7 +63,7 @@ def test_the_original_s_film_agrees(shared):
     memory = ObjectMemory()
     for index in range(4):
         frame = Image.open(shared / f"golden/evf_sam2_video/frames/{index:05d}.jpg")
-        view = frame_view(frame, EvfSamImageProcessor(image_size=256))[None]
+        view = frame_view(frame, EvfSamImageProcessor(size=256))[None]
         prompt = token if index == 0 else None
         found = model.segment_object(model.encode_frame(view), memory, index, prompt_embeds=prompt)
 
@@ -239,5 +239,5 @@ def test_frames_are_read_as_the_original_reads_them():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8))
     pixels = np.asarray(photo.resize((SIDE, SIDE)), dtype=np.float64) / 255  # Pillow's default is bicubic
     expected = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    found = frame_view(photo, EvfSamImageProcessor(image_size=SIDE)).permute(1, 2, 0)
+    found = frame_view(photo, EvfSamImageProcessor(size=SIDE, image_layout="pad_stretch")).permute(1, 2, 0)
     torch.testing.assert_close(found, torch.from_numpy(expected).float(), atol=1e-5, rtol=0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling_evf_sam.photos import open_photo, to_rgb
+from modeling_evf_sam.photos import open_photo, rgb_photos, to_rgb
 
 COLOUR = (200, 100, 50)
 CLEAR = (200, 100, 50, 0)
@@ -44,6 +44,9 @@ def palette(transparent: bool) -> Image.Image:
         (np.full((2, 3, 1), 7, dtype=np.uint8), (7, 7, 7)),
         (np.full((2, 3), 257 * 9 + 100, dtype=np.uint16), (9, 9, 9)),
         (np.ones((2, 3), dtype=bool), (255, 255, 255)),
+        (np.full((2, 3, 3), 0.5), (128, 128, 128)),
+        (np.full((2, 3, 3), 0.5, dtype=np.float16), (128, 128, 128)),
+        (torch.ones(3, 2, 3, dtype=torch.bfloat16), (255, 255, 255)),
         (torch.tensor(COLOUR, dtype=torch.uint8)[:, None, None].expand(3, 2, 3), COLOUR),
         (torch.full((1, 2, 3), 7, dtype=torch.uint8), (7, 7, 7)),
         (torch.full((2, 3), 7, dtype=torch.uint8), (7, 7, 7)),
@@ -59,11 +62,14 @@ def test_to_rgb(image, expected):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("photo.jpg", "not str: see open_photo"),
+        (7, "a photo is a path, a PIL image, an array or a tensor, not int"),
         (np.zeros((2, 3, 2), dtype=np.uint8), r"\(2, 3, 2\) is not one photo"),
         (torch.zeros(2, 3, 3, dtype=torch.uint8), r"\(2, 3, 3\) is not one photo"),
         (np.zeros((1, 2, 3, 3), dtype=np.uint8), r"\(1, 2, 3, 3\) is not one photo"),
-        (np.zeros((2, 3, 3)), "not float64: scale and convert"),
+        (np.zeros((2, 3, 3), dtype=np.int64), "not int64: convert it"),
+        (np.full((2, 3, 3), 255.0), "values 0..1, not 255..255: scale it"),
+        (torch.tensor([[[-0.5, 1.0]]]), "values 0..1, not -0.5..1"),
+        (np.full((2, 3), np.nan), "values 0..1, not nan..nan"),
         (np.zeros((0, 3, 3), dtype=np.uint8), r"\(0, 3, 3\) is a photo without pixels"),
         (Image.new("RGB", (0, 3)), "0 x 3 pixels"),
     ],
@@ -104,6 +110,45 @@ def test_open_photo_turns_by_exif(tmp_path):
     assert photo.size == (8, 16)
     assert [photo.getpixel((4, y)) for y in (2, 13)] == [(255, 255, 255), (0, 0, 0)]
     assert to_rgb(photo).size == (8, 16), "the rotation must not be applied twice"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "give",
+    [
+        str,
+        Path,
+        Image.open,
+        lambda path: Image.open(path).convert("RGB"),
+        open_photo,
+        lambda path: to_rgb(open_photo(path)),
+    ],
+    ids=["string", "path", "opened", "converted", "read", "read twice"],
+)
+def test_a_turned_photo_has_one_size_however_it_is_given(tmp_path, give, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (179, 162)).save(tmp_path / "turned.jpg", exif=exif)
+
+    (photo,) = rgb_photos([give(tmp_path / "turned.jpg")])
+
+    assert photo.size == ((179, 162) if orientation < 5 else (162, 179))
+
+
+def test_many_photos_are_told_apart(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+
+    photos = rgb_photos([tmp_path / "a.png", np.zeros((5, 6), dtype=np.uint8)])
+
+    assert [photo.size for photo in photos] == [(4, 3), (6, 5)]
+    with pytest.raises(ValueError, match=r"^photo 1: 1 x 0 pixels"):
+        rgb_photos([photos[0], Image.new("RGB", (1, 0))])
+    with pytest.raises(ValueError, match=r"^photo '/' is a folder"):
+        rgb_photos(["/"])
+    with pytest.raises(FileNotFoundError, match=r"photo 'gone\.jpg' does not exist"):
+        rgb_photos(["gone.jpg"])
+    with pytest.raises(ValueError, match="no photos given"):
+        rgb_photos([])
 
 
 def test_open_photo_takes_the_first_frame(tmp_path):

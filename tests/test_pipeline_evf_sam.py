@@ -74,6 +74,16 @@ def test_results_are_those_of_the_model_and_the_processor(segment, photo, argume
     agree(found, by_hand(segment, photo, **arguments))
 
 
+def test_results_in_bfloat16_are_those_of_the_model_and_the_processor(photo):
+    half = pipeline(TASK, model=DEFAULT_CHECKPOINT, device="cpu", dtype=torch.bfloat16)
+    assert half.model.dtype == torch.bfloat16
+    texts = ["leftmost star", "the pink star"]
+    agree(
+        half(photo, text=texts, input_points=[[[70, 125]], None]),
+        by_hand(half, photo, texts, input_points=[[[70, 125]], None]),
+    )
+
+
 def test_a_sentence_may_stand_alone_with_its_prompts(segment, photo):
     prompts = {"semantic": True, "input_points": [[70, 125]], "input_boxes": [40, 95, 100, 155]}
     found = segment(photo, text="the pink star", **prompts)
@@ -82,11 +92,30 @@ def test_a_sentence_may_stand_alone_with_its_prompts(segment, photo):
 
 @pytest.mark.parametrize(
     "convert",
-    [str, Path, lambda path: Image.open(path), lambda path: np.asarray(Image.open(path).convert("RGB"))],
-    ids=["string", "path", "pil", "array"],
+    [
+        str,
+        Path,
+        Image.open,
+        lambda path: np.asarray(Image.open(path).convert("RGB")),
+        lambda path: np.asarray(Image.open(path).convert("RGB")) / 255,
+    ],
+    ids=["string", "path", "pil", "array", "floats"],
 )
 def test_a_photo_comes_in_any_form(segment, photo, convert):
     agree(segment(convert(PHOTO), text="the pink star"), by_hand(segment, photo, ["the pink star"]))
+
+
+@pytest.mark.parametrize("give", [str, Image.open])
+def test_a_turned_photo_has_a_mask_of_its_upright_size(segment, photo, tmp_path, give):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # it is to be turned clockwise
+    photo.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=exif, quality=100, subsampling=0)
+
+    (entry,) = segment(give(tmp_path / "turned.jpg"), text="the pink star")
+
+    assert entry["mask"].size == photo.size
+    (upright,) = segment(photo, text="the pink star")
+    assert (np.asarray(entry["mask"]) == np.asarray(upright["mask"])).mean() > 0.99
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
@@ -156,7 +185,7 @@ def test_an_empty_mask_has_an_empty_box(segment, photo):
         ),
         (["gone.png"], {"text": "star"}, FileNotFoundError, "photo 'gone.png' does not exist"),
         ([PHOTO, np.zeros(3)], {"text": "star", "batch_size": 2}, ValueError, "photo 1: (3,) is not one photo"),
-        ((item for item in [PHOTO, 7]), {"text": "star"}, ValueError, "photo 1: a photo must be a PIL image"),
+        ((item for item in [PHOTO, 7]), {"text": "star"}, ValueError, "photo 1: a photo is a path, a PIL image"),
         ({"text": "star"}, {}, ValueError, 'photo 0 is missing: give a photo, or a dict with one as "image"'),
         ({"image": PHOTO, "texts": "star"}, {}, ValueError, "texts unknown; a dict has image, text, semantic"),
         ([PHOTO, PHOTO], {"text": ["star"]}, ValueError, "text: give one entry for each photo, 2 in all, not 1"),

@@ -11,7 +11,7 @@ from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from modeling_evf_sam import EvfSamModel, sam_attention
-from modeling_evf_sam.sam_attention import EvfSamVisionLayer, use_own_layers
+from modeling_evf_sam.sam_attention import EvfSamVisionEncoder, EvfSamVisionLayer
 from tests.golden import golden_config, ruled_tensor
 
 SIZES = {
@@ -40,8 +40,8 @@ def encoders(attention: str = "sdpa", **changes) -> tuple[SamVisionEncoder, SamV
     config._attn_implementation = attention
     library = SamVisionEncoder(config).eval()
     library.load_state_dict({name: ruled_tensor(name, tuple(t.shape)) for name, t in library.state_dict().items()})
-    ours = copy.deepcopy(library)
-    use_own_layers(ours)
+    ours = EvfSamVisionEncoder(config).eval()
+    ours.load_state_dict(library.state_dict())
     return library, ours
 
 
@@ -91,6 +91,8 @@ def test_eager_attention_stays_the_library_s():
 def test_a_model_has_the_layers_under_the_old_names():
     model = EvfSamModel(golden_config())
     assert all(type(layer) is EvfSamVisionLayer for layer in copy.deepcopy(model).sam.vision_encoder.layers)
+    assert model.config.sam_config.vision_config.num_hidden_layers == len(model.sam.vision_encoder.layers) > 0
+    assert model.sam.config is model.config.sam_config
     library = SamVisionEncoder(model.config.sam_config.vision_config)
     assert list(library.state_dict()) == list(model.sam.vision_encoder.state_dict())
     assert "EvfSamVisionLayer" in model._no_split_modules
@@ -128,9 +130,8 @@ def test_no_more_work_and_memory_than_necessary(name):
     )
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
-        library, ours = SamVisionEncoder(config), SamVisionEncoder(config)
+        library, ours = SamVisionEncoder(config), EvfSamVisionEncoder(config)
         photo = torch.empty(1, 3, 1024, 1024)
-    use_own_layers(ours)
     counts = {}
     for encoder in (library, ours):
         with FlopCounterMode(display=False) as flops, LargestTensor() as largest:

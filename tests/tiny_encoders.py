@@ -8,7 +8,7 @@ from tests.golden import GOLDEN_ENCODER
 LAYERS = {"num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 VIEW = {"image_size": 32, "patch_size": 8}
 
-BEIT3 = GOLDEN_ENCODER
+BEIT3 = {**GOLDEN_ENCODER, "vocab_size": 403}  # as many as the tiny tokenizer has
 VILT = {
     "model_type": "vilt",
     "vocab_size": 120,

@@ -42,9 +42,11 @@ own encoder.
 - Give all sentences about a photo in one call, or use `EvfSamPredictor`: a photo is encoded once. For many photos,
   [segment-dataset](bulk.md).
 - `from_pretrained(..., dtype=torch.bfloat16)` where the hardware computes in it; the command line chooses it there by
-  itself. Elsewhere float32. Never float16 on a CPU.
+  itself; the environment variable `EVF_SAM_DTYPE` (float32 or bfloat16) chooses for it, and `--dtype` for one command.
+  Elsewhere float32. Never float16 on a CPU.
 - On a CPU, `--dtype int8`, or `modeling_evf_sam.inference.quantization.quantize(model)`, computes the linear layers
-  of both encoders in int8. What that does to the masks is [below](#precisions).
+  of both encoders in int8, with a quarter of their memory. With AVX2 alone it is not faster for one sentence, as the
+  figures [at a glance](#at-a-glance) show, but for many. What it does to the masks is [below](#precisions).
 - For many sentences, `model.read_sentences = torch.compile(model.read_sentences)`, and the same for
   `model.decode_prompts`: what it brings is [below](#choices). They compile without graph breaks, once for the first
   length and number of sentences and once for all others, which takes a minute. `model.get_image_embeddings` compiles

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeling_evf_sam.bench.stages import CALL, ENCODE, SEPARATE, STAGES, TRANSFORMERS
+from modeling_evf_sam.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,10 +14,7 @@ PLAIN, MARKED = "#b0b7c3", "#2f6fb0"
 
 def check_matplotlib() -> None:
     """Raises a ValueError that names the extra if charts cannot be drawn."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ValueError("a chart needs matplotlib: pip install 'evf-sam[bench]'") from None
+    require("matplotlib", extra="bench", what="a chart")
 
 
 def draw_chart(record: dict[str, Any], path: Path) -> None:

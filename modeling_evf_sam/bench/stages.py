@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamVisionModel
+from transformers.models.sam.modeling_sam import SamModel, SamVisionModel
 
 from modeling_evf_sam.bench.measuring import Action
 from modeling_evf_sam.inference.quantization import quantize_linear_layers
+from modeling_evf_sam.inference.segmentation import Segmentation
+from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
@@ -59,10 +61,9 @@ class Calls:
         inputs = self.processor(images=self.photos, text=[list(texts)] * len(self.photos), return_tensors="pt")
         return inputs.to(self.model.device)
 
-    def segment(self, texts: Sequence[str]) -> list[dict[str, Tensor]]:
+    def segment(self, texts: Sequence[str]) -> list[Segmentation]:
         """Goes from photos and sentences to masks at the photos' size."""
-        inputs = self.prepare(texts)
-        return self.processor.post_process_referring_segmentation(self.model(**inputs), inputs)
+        return segment(self.model, self.processor, self.photos, [list(texts)] * len(self.photos))
 
     @cached_property
     def pixel_values(self) -> Tensor:
@@ -125,7 +126,7 @@ class Calls:
 
 def transformers_encoder(model: EvfSamModel) -> SamVisionModel | None:
     """The image encoder of transformers' `SamModel` with a model's weights in float32; None if that is no SAM-1."""
-    if model.config.sam_config.model_type != "sam":
+    if not isinstance(model.sam, SamModel):
         return None
     config = model.config.sam_config.vision_config
     encoder = SamVisionModel._from_config(config, attn_implementation="sdpa", dtype=torch.float32)

@@ -73,8 +73,8 @@ class BoxAnnotations:
         }
 
 
-class Progress:
-    """The files of all shards in one folder.
+class MaskShards:
+    """The masks that are done: the files of all shards in one folder.
 
     Args:
         folder: made when it does not exist.

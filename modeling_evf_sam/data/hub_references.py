@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # the last part of a repository's id -> the dataset, and who made its split
 REPOSITORIES = {"refcoco": ("refcoco", "unc"), "refcocoplus": ("refcoco+", "unc"), "refcocog": ("refcocog", "umd")}
-SPLITS = {"val": "validation", "testA": "test"}  # where the Hub has other names than the papers
+HUB_SPLITS = {"val": "validation", "testA": "test"}  # where the Hub has other names than the papers
 COLUMNS = {"image_id": int, "ann_id": int, "split": str, "sentences": list, "raw_anns": str, "raw_image_info": str}
 ONE_POLYGON = "lmms-lab/refcoco"
 
@@ -95,7 +95,7 @@ def hub_held_out_photos(repository: str) -> frozenset[int]:
 def _load_split(repository: str, split: str, columns: list[str]) -> "Dataset":
     """Loads some columns of a split, by the papers' name or the Hub's."""
     splits = _find_splits(repository)
-    found = split if split in splits else SPLITS.get(split)
+    found = split if split in splits else HUB_SPLITS.get(split)
     if found not in splits:
         raise ValueError(f"'{repository}' has no split '{split}': choose one of {', '.join(splits)}")
     rows = _call_hub(repository, "load_dataset", split=found)

@@ -12,14 +12,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from modeling_evf_sam import DEFAULT_CHECKPOINT
 from modeling_evf_sam.demo.marks import Marks, draw_marks, to_photo
 from modeling_evf_sam.demo.segmenting import (
     MAX_CHARACTERS,
     MAX_SENTENCES,
     MAX_UPLOAD,
     Found,
-    Segmenter,
+    SharedModel,
     pack,
     read_photo,
     read_sentences,
@@ -34,10 +33,6 @@ FORGET_AFTER = 3600  # seconds until files and photos of a visitor are deleted
 CLICKS = [("a point on it", "on"), ("a point beside it", "beside"), ("a box, by two corners", "box")]
 STYLE = Path(__file__).with_name("page.css")
 INTRODUCTION = "## Say what to find\nType sentences about a photo: each becomes a mask."
-EMBEDDED_NOTE = (
-    "This is the small checkpoint that comes with the package. **It knows drawn shapes only** (circles, squares, "
-    "triangles and stars, in colours): on a photograph it marks something meaningless."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +52,10 @@ class Visit:
     found: Found | None = None
 
 
-def build_page(segmenter: Segmenter) -> gr.Blocks:
+def build_page(model: SharedModel) -> gr.Blocks:
     """The page over one checkpoint; `open_page` serves it."""
     with gr.Blocks(title="EVF-SAM", analytics_enabled=False, delete_cache=(FORGET_AFTER, FORGET_AFTER)) as page:
-        _Page(segmenter)
+        _Page(model)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 
@@ -102,15 +97,15 @@ def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = No
 class _Page:
     """Components, and what happens when they are used."""
 
-    def __init__(self, segmenter: Segmenter):
-        self.segmenter = segmenter
+    def __init__(self, model: SharedModel):
+        self.model = model
         scenes = RenderedScenes("test", max(SCENES) + 1, sentences_per_scene=3, kinds=KINDS)
         self.samples = [scenes[index] for index in SCENES]
         first = self.samples[0]
         self.visit = gr.State(Visit(photo=first.photo, name="scene"), time_to_live=FORGET_AFTER)
         gr.Markdown(INTRODUCTION)
-        if segmenter.source == DEFAULT_CHECKPOINT:
-            gr.Markdown(EMBEDDED_NOTE, elem_id="note")
+        if model.warning is not None:
+            gr.Markdown(f"**{_capitalized(model.warning)}.**", elem_id="note")
         with gr.Row():
             with gr.Column(min_width=320):
                 self._build_photo(first.photo)
@@ -158,7 +153,7 @@ class _Page:
             )
             self.semantic = gr.Checkbox(
                 label="Find all of a kind, such as every star",
-                visible=self.segmenter.knows_categories,
+                visible=self.model.knows_categories,
                 elem_id="semantic",
             )
         self.find = gr.Button("Find", variant="primary", elem_id="find")
@@ -170,7 +165,7 @@ class _Page:
             )
             self.legend = gr.HTML(elem_id="legend")
             self.download = gr.DownloadButton("Download the masks", interactive=False, size="sm", elem_id="download")
-        with gr.Tab("Where the model looked", visible=self.segmenter.has_attention) as self.attention_tab:
+        with gr.Tab("Where the model looked", visible=self.model.has_attention) as self.attention_tab:
             self.attention = gr.Image(
                 show_label=False, interactive=False, buttons=["fullscreen"], elem_id="attention", format="png"
             )
@@ -217,21 +212,19 @@ class _Page:
         """Shows the masks first, and then packs them."""
         with _told():
             sentences = read_sentences(text)
-            result = self.segmenter.segment(visit.photo, sentences, semantic=semantic, marks=visit.marks)
-            found = summarize(visit.photo, sentences, result, semantic=semantic)
+            result = self.model.segment(visit.photo, sentences, semantic=semantic, marks=visit.marks)
+            found = summarize(visit.photo, result)
             yield replace(visit, found=found), found.picture(), _legend(found), _no_download(), None
-            record = {"name": visit.name, "model": self.segmenter.source, "semantic": semantic}
             with TemporaryDirectory() as folder:  # Gradio keeps a copy, and deletes it in time
-                file = pack(
-                    Path(folder, f"{Path(visit.name).stem}_masks.zip"), visit.photo, sentences, result, **record
-                )
+                archive = Path(folder, f"{Path(visit.name).stem}_masks.zip")
+                file = pack(archive, visit.photo, result, name=visit.name, model=self.model.name)
                 yield gr.skip(), gr.skip(), gr.skip(), gr.DownloadButton(value=file, interactive=True), gr.skip()
 
     def _look(self, visit: Visit) -> Image.Image | None:
         if visit.found is None:
             return None
         with _told():
-            return self.segmenter.attention_picture(visit.photo, visit.found)
+            return self.model.attention_picture(visit.photo, visit.found)
 
 
 def _show(visit: Visit) -> tuple:
@@ -258,6 +251,10 @@ def _percent(share: float) -> str:
     return "nothing" if share == 0 else "< 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
 
 
+def _capitalized(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Turns an error into a message on the page; details of those that are no user's fault go to the log."""
@@ -265,7 +262,7 @@ def _told() -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         message = html.escape(" ".join(str(error).split()))
-        raise gr.Error(message[0].upper() + message[1:], print_exception=False) from error
+        raise gr.Error(_capitalized(message), print_exception=False) from error
     except Exception as error:
         logging.getLogger(__name__).exception("a request of the page failed")
         raise gr.Error(f"This did not work ({type(error).__name__}): see the log.", print_exception=False) from error

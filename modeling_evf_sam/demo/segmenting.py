@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.demo.marks import Marks, view_size
-from modeling_evf_sam.files import write_json
 from modeling_evf_sam.inference.attention_maps import attention_maps
-from modeling_evf_sam.inference.drawing import COLOURS, attention_figure, draw_masks
+from modeling_evf_sam.inference.drawing import attention_figure
+from modeling_evf_sam.inference.known_limits import photo_warning
+from modeling_evf_sam.inference.outlining import COLOURS, draw_masks
 from modeling_evf_sam.inference.predictor import EvfSamPredictor
-from modeling_evf_sam.inference.segmentation import result_record, write_pictures
+from modeling_evf_sam.inference.segmentation import Segmentation
 from modeling_evf_sam.photos import open_photo
 
 MAX_UPLOAD = 20_000_000  # bytes
@@ -36,14 +37,14 @@ class Found:
     Attributes:
         view: the photo.
         sentences: P sentences.
-        semantic: whether every pixel of a category was asked for.
+        semantic: P flags: whether every pixel of a category was asked for.
         masks: (P, h, w) bool, at the view's size.
         scores: (P,) the model's own estimates.
     """
 
     view: Image.Image
     sentences: list[str]
-    semantic: bool
+    semantic: list[bool]
     masks: np.ndarray
     scores: np.ndarray
 
@@ -102,19 +103,24 @@ class LegendEntry(NamedTuple):
     colour: tuple[int, int, int]
 
 
-class Segmenter:
+class SharedModel:
     """A model and its processor for several visitors: one computation at a time, and recent photos stay encoded.
 
     Args:
         model: in evaluation mode, on its device.
         processor: its processor.
-        source: where the checkpoint came from.
+        name: what records call the checkpoint.
     """
 
-    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor, source: str):
-        self.model, self.processor, self.source = model, processor, source
+    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor, name: str):
+        self.model, self.processor, self.name = model, processor, name
         self.predictor = EvfSamPredictor(model, processor, cache_bytes=CACHE_BYTES)
         self._lock = threading.Lock()
+
+    @property
+    def warning(self) -> str | None:
+        """One line about what the checkpoint cannot do with photographs, if it cannot."""
+        return photo_warning(self.model.config)
 
     @property
     def knows_categories(self) -> bool:
@@ -129,7 +135,7 @@ class Segmenter:
 
     def segment(
         self, photo: Image.Image, sentences: list[str], *, semantic: bool = False, marks: Marks | None = None
-    ) -> dict[str, np.ndarray]:
+    ) -> Segmentation:
         """Finds what sentences name; the photo is encoded unless it was lately.
 
         Args:
@@ -138,9 +144,6 @@ class Segmenter:
             semantic: whether every pixel of a category is asked for.
             marks: points and a box for all sentences.
 
-        Returns:
-            masks (P, H, W) bool, scores (P,) and boxes (P, 4).
-
         Raises:
             ValueError: sentences or marks that the processor refuses.
         """
@@ -148,11 +151,11 @@ class Segmenter:
         with self._lock, _sentences_counted_from_one():
             encoded = self.predictor.encode(photo)
             result = self.predictor.predict(sentences, photo=encoded, semantic=semantic, **prompts)
-        return {name: values.cpu().numpy() for name, values in result.items()}
+        return Segmentation.from_tensors(result, sentences, semantic, warning=self.warning)
 
     def attention_picture(self, photo: Image.Image, found: Found) -> Image.Image:
         """Where the encoder looked in a photo for each sentence, beside the masks."""
-        inputs = self.processor(images=[photo], text=[found.sentences], semantic=found.semantic)
+        inputs = self.processor(images=photo, text=found.sentences, semantic=found.semantic)
         with self._lock:  # the maps switch the model's attention for a moment
             attention = attention_maps(self.model, inputs.to(self.model.device))[0].cpu().numpy()
         return attention_figure(found.view, found.sentences, attention, found.masks)
@@ -168,34 +171,31 @@ def _sentences_counted_from_one() -> Iterator[None]:
         raise ValueError(message) from error
 
 
-def summarize(
-    photo: Image.Image, sentences: list[str], result: dict[str, np.ndarray], *, semantic: bool = False
-) -> Found:
+def summarize(photo: Image.Image, result: Segmentation) -> Found:
     """Reduces or enlarges a result to the size at which the page shows it."""
     view = photo.resize(view_size(photo), Image.Resampling.LANCZOS)
-    masks = [Image.fromarray(mask).resize(view.size) for mask in result["masks"]]
+    masks = [np.asarray(Image.fromarray(mask).resize(view.size)) for mask in result.masks]
     return Found(
         view=view,
-        sentences=sentences,
-        semantic=semantic,
-        masks=np.stack([np.asarray(mask) for mask in masks]),
-        scores=result["scores"],
+        sentences=result.sentences,
+        semantic=result.semantic,
+        masks=np.stack(masks),
+        scores=result.scores,
     )
 
 
-def pack(path: Path, photo: Image.Image, sentences: list[str], result: dict[str, np.ndarray], **record: Any) -> Path:
+def pack(path: Path, photo: Image.Image, result: Segmentation, *, name: str, model: str) -> Path:
     """Writes a zip file with what `evf-sam segment` writes: mask files, overlay.png and result.json.
 
     Args:
         path: the file to write.
         photo: an RGB photo of size (H, W).
-        sentences: P sentences.
-        result: what `Segmenter.segment` returned.
-        **record: name, model and semantic for `result_record`.
+        result: what `SharedModel.segment` returned for it.
+        name: what the record calls the photo.
+        model: what it calls the checkpoint.
     """
     with TemporaryDirectory() as folder, zipfile.ZipFile(path, "w") as archive:
-        masks = write_pictures(Path(folder), photo, sentences, result)
-        write_json(result_record(photo, masks=masks, **record), f"{folder}/result.json")
+        result.save(folder, photo, name=name, model=model)
         for file in sorted(Path(folder).iterdir()):
             archive.write(file, file.name)
     return path

@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.evaluation.metrics import summarize
-
-if TYPE_CHECKING:
-    from modeling_evf_sam.modeling_evf_sam import EvfSamModel
-    from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.inference.segmentation import Segmentation
+from modeling_evf_sam.inference.segmenting import segment
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +83,8 @@ def _figures(sentences: Sequence[SentenceResult]) -> dict[str, float]:
 
 @torch.no_grad()
 def evaluate_model(
-    model: "EvfSamModel",
-    processor: "EvfSamProcessor",
+    model: EvfSamModel,
+    processor: EvfSamProcessor,
     samples: Iterable[ReferringSample],
     *,
     batch_size: int = 8,
@@ -111,9 +110,8 @@ def evaluate_model(
     model.eval()
     try:
         for batch in _batches(numbered, batch_size):
-            predictions = _predict(model, processor, [sample for _, sample in batch])
-            for (index, sample), predicted in zip(batch, predictions, strict=True):
-                results += _score(index, sample, predicted["masks"], predicted["scores"].tolist())
+            for (index, sample), found in zip(batch, _segment(model, processor, batch), strict=True):
+                results += _score(index, sample, found)
     finally:
         model.train(was_training)
     return EvaluationResult(results)
@@ -125,28 +123,22 @@ def _batches(samples: Iterable[tuple[int, ReferringSample]], size: int) -> Itera
         yield batch
 
 
-def _predict(
-    model: "EvfSamModel", processor: "EvfSamProcessor", batch: list[ReferringSample]
-) -> list[dict[str, np.ndarray]]:
-    """For each photo masks (sentences, height, width) and scores (sentences,)."""
-    inputs = processor(
-        images=[sample.photo for sample in batch],
-        text=[sample.sentences for sample in batch],
-        semantic=[sample.semantic for sample in batch],
-        return_tensors="pt",
-    ).to(model.device)
-    results = processor.post_process_referring_segmentation(model(**inputs), inputs)
-    return [{name: result[name].cpu().numpy() for name in ("masks", "scores")} for result in results]
+def _segment(
+    model: EvfSamModel, processor: EvfSamProcessor, batch: list[tuple[int, ReferringSample]]
+) -> list[Segmentation]:
+    samples = [sample for _, sample in batch]
+    photos, sentences = [sample.photo for sample in samples], [sample.sentences for sample in samples]
+    return segment(model, processor, photos, sentences, semantic=[sample.semantic for sample in samples])
 
 
-def _score(index: int, sample: ReferringSample, masks: np.ndarray, scores: list[float]) -> Iterator[SentenceResult]:
-    if masks.shape != sample.masks.shape:
+def _score(index: int, sample: ReferringSample, found: Segmentation) -> Iterator[SentenceResult]:
+    if found.masks.shape != sample.masks.shape:
         raise ValueError(
-            f"'{sample.sentences[0]}': predicted masks are {masks.shape} (sentences, height, width), "
+            f"'{sample.sentences[0]}': predicted masks are {found.masks.shape} (sentences, height, width), "
             f"the sample's masks {sample.masks.shape}; masks must have the size of their photo"
         )
-    for number, (mask, target) in enumerate(zip(masks, sample.masks, strict=True)):
-        runs = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    columns = (found.masks, sample.masks, found.scores.tolist(), found.rle())
+    for number, (mask, target, score, rle) in enumerate(zip(*columns, strict=True)):
         yield SentenceResult(
             index=index,
             number=number,
@@ -157,6 +149,6 @@ def _score(index: int, sample: ReferringSample, masks: np.ndarray, scores: list[
             intersection=int((mask & target).sum()),
             union=int((mask | target).sum()),
             target=int(target.sum()),
-            score=scores[number],
-            rle={"size": runs["size"], "counts": runs["counts"].decode("ascii")},
+            score=score,
+            rle=rle,
         )

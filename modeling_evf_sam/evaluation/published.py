@@ -1,7 +1,7 @@
 """What the paper reports on the eight splits of RefCOCO, RefCOCO+ and RefCOCOg (arXiv 2406.20076)."""
 
 # (dataset, split maker, split), in the order of the columns
-SPLITS = (
+PUBLISHED_SPLITS = (
     ("refcoco", "unc", "val"),
     ("refcoco", "unc", "testA"),
     ("refcoco", "unc", "testB"),
@@ -13,8 +13,8 @@ SPLITS = (
 )
 NAMES = {"refcoco": "Ref\nCOCO", "refcoco+": "Ref\nCOCO+", "refcocog": "Ref\nCOCOg"}
 
-# method -> cIoU in percent on each of `SPLITS`, and their mean as printed: rows of Table 2 (Table 1 in version 5) that
-# have all eight; with SAM-2 and with EfficientSAM, those of Table 6 (5)
+# method -> cIoU in percent on each of `PUBLISHED_SPLITS`, and their mean as printed: rows of Table 2 (Table 1 in
+# version 5) that have all eight; with SAM-2 and with EfficientSAM, those of Table 6 (5)
 CIOU = {
     "PolyFormer-L": (76.9, 78.5, 74.8, 72.2, 75.7, 66.7, 71.2, 71.2, 73.4),
     "UNINEXT-H": (82.2, 83.4, 81.3, 72.5, 76.4, 66.2, 74.4, 76.4, 76.6),

@@ -1,36 +1,41 @@
-"""Pictures of results: coloured masks over the photo, attention maps, and models side by side."""
+"""Pictures of results: masks over the photo, attention maps, and models side by side."""
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-# Okabe and Ito's palette without black, "Color Universal Design" (2008): told apart with any colour vision.
-COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
-TINT = 0.5
-MIN_WIDTH, MAX_ENLARGED_HEIGHT = 512, 2048  # pixels of the picture above the legend
-MAX_LEGEND_LINES = 3  # of one sentence
+from modeling_evf_sam.inference.labelling import GREY, Entry, draw_labels, draw_legend, text_font, wrap
+from modeling_evf_sam.inference.outlining import COLOURS, MIN_WIDTH, draw_masks, picture_size
+
+HEAT = 0.5  # of attention over the photo
 GAP = 8  # pixels between the pictures of a table
 
 
 def overlay(
-    photo: Image.Image, masks: np.ndarray, sentences: Sequence[str], scores: Sequence[float] | None = None
+    photo: Image.Image,
+    masks: np.ndarray,
+    sentences: Sequence[str],
+    scores: Sequence[float] | None = None,
+    *,
+    note: str | None = None,
 ) -> Image.Image:
-    """Draws every mask over the photo in a colour of its own, and names the colours in a legend below.
+    """Draws every mask over the photo in a colour of its own, with sentence and score beside it.
 
-    Colours repeat after the seventh sentence. A small photo is enlarged until the legend is readable. The letters
-    are those of Pillow's own font: Latin ones; others appear as boxes.
+    What has no room there is named in a legend below. Colours repeat after the seventh sentence. A small photo is
+    enlarged until the words are readable. The letters are those of Pillow's own font: Latin ones; others appear as
+    boxes.
 
     Args:
         photo: a photo of any mode and size (H, W).
         masks: (P, H, W) bool, at the photo's size.
         sentences: P sentences.
         scores: P scores, or None to leave them out.
+        note: a remark for the last line, or None.
 
     Returns:
-        An RGB picture: at least 512 pixels wide, the masked photo on top and P legend entries below.
+        An RGB picture: at least 512 pixels wide, the photo on top and the legend, if any, below.
 
     Raises:
         ValueError: masks that do not fit the photo, or different numbers of masks, sentences and scores.
@@ -42,21 +47,29 @@ def overlay(
     if scores is not None and len(scores) != len(sentences):
         raise ValueError(f"{len(scores)} scores for {len(sentences)} sentences; give one of each")
     colours = list(islice(cycle(COLOURS), len(sentences)))
+    figures = [""] * len(sentences) if scores is None else [f"{score:.2f}" for score in scores]
     picture = draw_masks(photo.convert("RGB"), masks, colours)
-    legend = _draw_legend(max(picture.width, MIN_WIDTH), sentences, scores, colours)
+    left = draw_labels(picture, masks, [Entry(*entry) for entry in zip(sentences, figures, colours, strict=True)])
+    legend = draw_legend(max(picture.width, MIN_WIDTH), left, note)
     canvas = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
     canvas.paste(picture, ((legend.width - picture.width) // 2, 0))
     canvas.paste(legend, (0, picture.height))
     return canvas
 
 
-def comparison(photo: Image.Image, sentences: Sequence[str], masks: Mapping[str, np.ndarray]) -> Image.Image:
+def comparison(
+    photo: Image.Image,
+    sentences: Sequence[str],
+    masks: Mapping[str, np.ndarray],
+    scores: Mapping[str, Sequence[float]],
+) -> Image.Image:
     """Draws what several models find for the same sentences (paper, Figs. 6 and 7).
 
     Args:
         photo: a photo of any mode and size (H, W).
         sentences: P sentences, one row each.
         masks: for each model, one column with its name above: (P, H, W) bool, at the photo's size.
+        scores: for each model P scores, which stand below its pictures.
 
     Returns:
         An RGB picture.
@@ -65,7 +78,8 @@ def comparison(photo: Image.Image, sentences: Sequence[str], masks: Mapping[str,
     rows = [
         [draw_masks(photo, own[row : row + 1], COLOURS[:1]) for own in masks.values()] for row in range(len(sentences))
     ]
-    return _table(list(masks), sentences, rows)
+    notes = [[f"score {scores[name][row]:.2f}" for name in masks] for row in range(len(sentences))]
+    return _table(list(masks), sentences, rows, notes)
 
 
 def attention_figure(
@@ -100,105 +114,47 @@ def attention_overlay(photo: Image.Image, attention: np.ndarray) -> Image.Image:
     Returns:
         An RGB picture, at least 512 pixels wide.
     """
-    size = _picture_size(*photo.size)
+    size = picture_size(*photo.size)
     strength = np.interp(attention, (attention.min(), attention.max()), (0, 255)).astype(np.uint8)
     heat = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC)
     colours = ImageOps.colorize(heat, black="navy", mid="yellow", white="red")
-    return Image.blend(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS), colours, TINT)
+    return Image.blend(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS), colours, HEAT)
 
 
-def _table(titles: Sequence[str], captions: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Pictures of one size in rows, each below its caption, in columns with titles."""
+def _table(
+    titles: Sequence[str],
+    captions: Sequence[str],
+    rows: Sequence[Sequence[Image.Image]],
+    notes: Sequence[Sequence[str]] | None = None,
+) -> Image.Image:
+    """Pictures of one size in rows, each row below its caption, in columns with titles; with a note below each."""
     width, height = rows[0][0].size
-    font = ImageFont.load_default(max(16, width // 28))
-    assert isinstance(font, ImageFont.FreeTypeFont)
+    font = text_font(width)
     line = sum(font.getmetrics()) + GAP
-    step = width + GAP
-    canvas = Image.new("RGB", (len(titles) * step + GAP, line + len(rows) * (line + height + GAP)), "white")
-    draw = ImageDraw.Draw(canvas)
+    step, below = width + GAP, line if notes else GAP
+    canvas = Image.new("RGB", (len(titles) * step + GAP, line + len(rows) * (line + height + below)), "white")
     for column, title in enumerate(titles):
-        text = _wrap(title, font, width, limit=1)[0]
-        draw.text((GAP + column * step + width / 2, GAP / 2), text, fill="black", font=font, anchor="ma")
+        _write(canvas, (GAP + column * step + width / 2, GAP / 2), title, font, width, anchor="ma")
     for row, (caption, pictures) in enumerate(zip(captions, rows, strict=True)):
-        top = line + row * (line + height + GAP)
-        text = _wrap(caption, font, canvas.width - 2 * GAP, limit=1)[0]
-        draw.text((GAP, top + GAP / 2), text, fill="black", font=font)
+        top = line + row * (line + height + below)
+        _write(canvas, (GAP, top + GAP / 2), caption, font, canvas.width - 2 * GAP)
         for column, picture in enumerate(pictures):
             canvas.paste(picture, (GAP + column * step, top + line))
+            note = notes[row][column] if notes else ""
+            place = (GAP + column * step + width / 2, top + line + height + GAP / 2)
+            _write(canvas, place, note, font, width, fill=GREY, anchor="ma")
     return canvas
 
 
-def draw_masks(photo: Image.Image, masks: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """Draws masks (P, H, W) over an RGB photo, each in its colour with an outline; a small photo is enlarged."""
-    size = _picture_size(*photo.size)
-    picture = photo.resize(size, Image.Resampling.LANCZOS)
-    line = max(1, round(min(size) / 180))
-    for mask, colour in zip(masks, colours, strict=True):
-        area = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BILINEAR).point(_binary)
-        tint = area.point(lambda value: round(value * TINT))
-        picture.paste(colour, mask=tint)
-        # A dark line inside a coloured one stays visible on photos of the mask's own colour.
-        inner = _shrink(area, line)
-        picture.paste("black", mask=_difference(inner, _shrink(inner, line)))
-        picture.paste(colour, mask=_difference(area, inner))
-    return picture
-
-
-def _picture_size(width: int, height: int) -> tuple[int, int]:
-    scale = max(1.0, min(MIN_WIDTH / width, MAX_ENLARGED_HEIGHT / height))
-    return round(width * scale), round(height * scale)
-
-
-def _binary(value: int) -> int:
-    return 255 if value >= 128 else 0
-
-
-def _shrink(area: Image.Image, pixels: int) -> Image.Image:
-    return area.filter(ImageFilter.BoxBlur(pixels)).point(lambda value: 255 if value == 255 else 0)
-
-
-def _difference(area: Image.Image, inner: Image.Image) -> Image.Image:
-    return Image.fromarray(np.asarray(area) - np.asarray(inner))  # inner lies within area
-
-
-def _draw_legend(
-    width: int, sentences: Sequence[str], scores: Sequence[float] | None, colours: Sequence[tuple[int, int, int]]
-) -> Image.Image:
-    font = ImageFont.load_default(max(16, width // 40))
-    assert isinstance(font, ImageFont.FreeTypeFont)  # a Pillow without FreeType has no letters of this size
-    ascent, descent = font.getmetrics()
-    row, margin = ascent + descent + 4, ascent // 2
-    figures = [""] * len(sentences) if scores is None else [f"{score:.2f}" for score in scores]
-    left, right = 2 * margin + row, width - margin
-    text_width = int(right - left - max(map(font.getlength, figures), default=0) - margin)
-    wrapped = [_wrap(sentence, font, text_width) for sentence in sentences]
-    legend = Image.new("RGB", (width, sum(map(len, wrapped)) * row + 2 * margin), "white")
-    draw = ImageDraw.Draw(legend)
-    y = margin
-    for lines, figure, colour in zip(wrapped, figures, colours, strict=True):
-        draw.rectangle((margin, y + 2, margin + row - 4, y + row - 2), fill=colour, outline="black")
-        draw.text((right, y), figure, fill="black", font=font, anchor="ra")
-        for text in lines:
-            draw.text((left, y), text, fill="black", font=font)
-            y += row
-    return legend
-
-
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, limit: int = MAX_LEGEND_LINES) -> list[str]:
-    """Breaks text into lines of at most `width` pixels; what the last allowed line cannot hold becomes an ellipsis."""
-    lines: list[str] = []
-    rest = " ".join(text.split())
-    while (line := rest[: _fitting(rest, font, width)]) != rest:
-        if len(lines) == limit - 1:
-            line = rest[: _fitting(rest, font, width - font.getlength("…"))]
-            return [*lines, line + "…"]
-        line = line.rsplit(" ", 1)[0]
-        lines.append(line)
-        rest = rest[len(line) :].lstrip()
-    return [*lines, rest]
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> int:
-    """How many letters of the text fit into `width` pixels; at least one."""
-    lengths = range(1, len(text) + 1)
-    return max(1, bisect_right(lengths, width, key=lambda length: font.getlength(text[:length])))
+def _write(
+    canvas: Image.Image,
+    place: tuple[float, float],
+    text: str,
+    font: ImageFont.FreeTypeFont,
+    width: int,
+    *,
+    fill: str | tuple[int, int, int] = "black",
+    anchor: str = "la",
+) -> None:
+    """A single line of at most `width` pixels."""
+    ImageDraw.Draw(canvas).text(place, wrap(text, font, width, limit=1)[0], fill=fill, font=font, anchor=anchor)

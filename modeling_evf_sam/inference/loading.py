@@ -1,13 +1,18 @@
 """A checkpoint and a device by name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import huggingface_hub
 import torch
 import transformers
-from transformers.utils import cached_file
 
-from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.inference.precision import default_dtype
 from modeling_evf_sam.inference.quantization import quantize
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.originals.downloads import find_config
+from modeling_evf_sam.originals.tokenizer import refuse_long_vocabulary
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}  # as it is loaded
 
@@ -20,7 +25,7 @@ def load_model(
     Args:
         source: a folder, or a Hub id.
         device: a torch device; None takes a GPU where there is one.
-        dtype: "float32", "bfloat16" or, on a CPU, "int8"; None takes float32 or bfloat16, as the device is fast.
+        dtype: "float32", "bfloat16" or, on a CPU, "int8"; None takes what `default_dtype` does.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or a device or dtype that cannot be used.
@@ -31,21 +36,39 @@ def load_model(
         raise ValueError(f"dtype '{dtype}' is not available: use one of {', '.join(DTYPES)}")
     if dtype == "int8" and target.type != "cpu":
         raise ValueError(f"int8 is for a CPU, not for {target}: leave --device out, or choose another dtype")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    huggingface_hub.logging.set_verbosity_error()
-    check_source(source)
-    processor = EvfSamProcessor.from_pretrained(source)
-    model = EvfSamModel.from_pretrained(source, dtype=DTYPES[dtype] if dtype else default_dtype(target))
+    loaded_in = DTYPES[dtype] if dtype else default_dtype(target)
+    with _quiet():
+        check_source(source)
+        processor = EvfSamProcessor.from_pretrained(source)
+        model = EvfSamModel.from_pretrained(source, dtype=loaded_in)
+    refuse_long_vocabulary(processor.tokenizer, model.config)
     model = model.to(target).eval()
     return quantize(model) if dtype == "int8" else model, processor
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the libraries, and lets them speak again."""
+    loggers = (transformers.logging, huggingface_hub.logging)
+    before = [logger.get_verbosity() for logger in loggers]
+    bars = transformers.logging.is_progress_bar_enabled()
+    for logger in loggers:
+        logger.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logger, verbosity in zip(loggers, before, strict=True):
+            logger.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
 
 
 def check_source(source: str) -> None:
     """Refuses what is neither a folder with a config.json nor a Hub id in reach."""
     reason = "no such file"
     try:
-        if cached_file(source, "config.json") is not None:
+        if find_config(source) is not None:
             return
     except OSError as error:
         reason = str(error).splitlines()[0]

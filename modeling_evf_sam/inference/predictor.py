@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 
+from modeling_evf_sam.inference.loading import load_model
+from modeling_evf_sam.inference.segmenting import predict
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.photos import Photo, to_rgb
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
@@ -41,7 +43,7 @@ class EncodedPhoto:
 
 
 @dataclass
-class _Request:
+class _Prompts:
     """Sentences with their points and boxes, in photo pixels, and the prompt tokens (1, P, D) that they became."""
 
     sentences: list[str]
@@ -72,12 +74,30 @@ class EvfSamPredictor:
         self.processor = processor
         self._cache = _PhotoCache(cache_bytes)
         self._photo: EncodedPhoto | None = None
-        self._request: _Request | None = None
+        self._prompts: _Prompts | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, device: str | None = None, dtype: str | None = None, *, cache_bytes: int = 0
+    ) -> "EvfSamPredictor":
+        """A predictor of a checkpoint.
+
+        Args:
+            name: a folder, or a Hub id.
+            device: a torch device; None takes a GPU where there is one.
+            dtype: "float32", "bfloat16" or, on a CPU, "int8"; None takes what `default_dtype` does.
+            cache_bytes: as above.
+
+        Raises:
+            ValueError: no such checkpoint, a damaged one, or a device or dtype that cannot be used.
+            OSError: files of the checkpoint are missing.
+        """
+        return cls(*load_model(name, device, dtype), cache_bytes=cache_bytes)
 
     def share(self) -> "EvfSamPredictor":
         """Another predictor with the same model and cache, without a current photo."""
         other = copy.copy(self)
-        other._photo = other._request = None
+        other._photo = other._prompts = None
         return other
 
     def set_image(self, photo: Photo) -> None:
@@ -86,7 +106,7 @@ class EvfSamPredictor:
         Raises:
             ValueError: it is no photo; the message says what is wrong.
         """
-        self._photo, self._request = self.encode(photo), None
+        self._photo, self._prompts = self.encode(photo), None
 
     @torch.no_grad()
     def encode(self, photo: Photo) -> EncodedPhoto:
@@ -132,14 +152,14 @@ class EvfSamPredictor:
             ValueError: there is no photo, or the prompts are bad; the message names the sentence.
         """
         if isinstance(sentences, str):
-            sentences, prompts = [sentences], (points, point_labels, boxes)
-            points, point_labels, boxes = (None if prompt is None else [prompt] for prompt in prompts)
+            sentences, given = [sentences], (points, point_labels, boxes)
+            points, point_labels, boxes = (None if prompt is None else [prompt] for prompt in given)
         rows = [list(row or ()) for row in points or [()] * len(sentences)]
-        request = _Request(list(sentences), semantic, rows, _label_rows(point_labels, rows), boxes, mask_threshold)
+        prompts = _Prompts(list(sentences), semantic, rows, _label_rows(point_labels, rows), boxes, mask_threshold)
         if photo is not None:
-            return self._predict(photo, request)
-        result = self._predict(self._current(), request)
-        self._request = request
+            return self._predict(photo, prompts)
+        result = self._predict(self._current(), prompts)
+        self._prompts = prompts
         return result
 
     def add_point(self, point: Sequence[float], *, label: int = 1, sentence: int = 0) -> dict[str, Tensor]:
@@ -156,20 +176,20 @@ class EvfSamPredictor:
         Raises:
             ValueError: nothing was predicted on this photo yet, or it has no such sentence or point.
         """
-        if self._request is None:
+        if self._prompts is None:
             raise ValueError("there is no prediction to correct: call predict first")
-        request = copy.deepcopy(self._request)
-        if not 0 <= sentence < len(request.sentences):
-            raise ValueError(f"there is no sentence {sentence}: the last prediction had {len(request.sentences)}")
-        request.points[sentence].append(point)
-        request.point_labels[sentence].append(label)
-        result = self._predict(self._current(), request)
-        self._request = request
+        prompts = copy.deepcopy(self._prompts)
+        if not 0 <= sentence < len(prompts.sentences):
+            raise ValueError(f"there is no sentence {sentence}: the last prediction had {len(prompts.sentences)}")
+        prompts.points[sentence].append(point)
+        prompts.point_labels[sentence].append(label)
+        result = self._predict(self._current(), prompts)
+        self._prompts = prompts
         return result
 
     def release(self) -> None:
         """Forget the current photo and all that the cache holds, and give the memory back to the device."""
-        self._photo = self._request = None
+        self._photo = self._prompts = None
         self._cache.clear()
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -184,20 +204,20 @@ class EvfSamPredictor:
         view = inputs.pop("pixel_values").to(self.model.device)
         return EncodedPhoto(inputs, self.model.get_image_embeddings(view))
 
-    @torch.no_grad()
-    def _predict(self, photo: EncodedPhoto, request: _Request) -> dict[str, Tensor]:
+    def _predict(self, photo: EncodedPhoto, prompts: _Prompts) -> dict[str, Tensor]:
         inputs = self.processor(
             images=photo.inputs,
-            text=request.sentences,
-            semantic=request.semantic,
-            input_points=request.points,
-            input_labels=request.point_labels,
-            input_boxes=request.boxes,
+            text=prompts.sentences,
+            semantic=prompts.semantic,
+            input_points=prompts.points,
+            input_labels=prompts.point_labels,
+            input_boxes=prompts.boxes,
         )
-        on_device = inputs.to(self.model.device)
-        outputs = self.model(**on_device, image_embeddings=photo.image_embeddings, prompt_embeds=request.prompt_embeds)
-        request.prompt_embeds = outputs.prompt_embeds
-        (result,) = self.processor.post_process_referring_segmentation(outputs, inputs, request.mask_threshold)
+        given = {"image_embeddings": photo.image_embeddings, "prompt_embeds": prompts.prompt_embeds}
+        outputs, (result,) = predict(
+            self.model, self.processor, inputs, mask_threshold=prompts.mask_threshold, **given
+        )
+        prompts.prompt_embeds = outputs.prompt_embeds
         return result
 
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def quantize(model: "EvfSamModel") -> "EvfSamModel":
-    """Compute the linear layers of both encoders in int8: faster, in a quarter of the memory, not quite the same.
+    """Compute the linear layers of both encoders in int8: in a quarter of the memory, and not quite the same.
+
+    With AVX2 it is faster for many sentences, not for one; docs/performance.md has the figures.
 
     The projector and the mask decoder, which cost little, stay as they are. The model can then neither be trained nor
     saved; for the way back, load it again.

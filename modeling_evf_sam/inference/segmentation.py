@@ -1,66 +1,155 @@
-"""Results on disk: mask files, an overlay picture and a JSON record."""
+"""What was found in one photo: masks with their sentences, scores and boxes, and what becomes of them.
 
+P sentences, H and W the sides of the photo.
+"""
+
+import json
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
+from torch import Tensor
 
+from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.inference.drawing import attention_figure, overlay
+from modeling_evf_sam.inference.polygons import outlines
+
+OVERLAY, ATTENTION, RECORD = "overlay.png", "attention.png", "result.json"
 
 
-def write_pictures(
-    folder: Path, photo: Image.Image, sentences: list[str], result: dict[str, np.ndarray]
-) -> list[dict[str, Any]]:
-    """Writes one mask file for each sentence, and overlay.png with all of them; attention.png where there are maps.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segmentation:
+    """What sentences name in one photo.
 
-    Args:
-        folder: an existing folder.
-        photo: an RGB photo of size (H, W).
-        sentences: P sentences.
-        result: masks (P, H, W) bool, scores (P,) and boxes (P, 4), as the processor's post-processing returns them;
-            and attention (P, g, g), or none.
-
-    Returns:
-        What a JSON record says about each mask: sentence, score, box, area in pixels, run lengths and file name.
+    Attributes:
+        photo_size: (H, W).
+        sentences: P of them.
+        masks: (P, H, W) bool.
+        scores: (P,) the model's own estimate of each mask's IoU.
+        boxes: (P, 4) the masks' pixel edges x0, y0, x1, y1, the last two exclusive; zeros for an empty mask.
+        semantic: P flags: whether every pixel of a category was asked for, not one object.
+        attention: (P, g, g) where the encoder looked, as `attention_maps` gives it; or None.
+        warning: one line about what the checkpoint cannot do, or None.
     """
-    entries = []
-    for number, (sentence, mask) in enumerate(zip(sentences, result["masks"], strict=True), start=1):
-        file = f"{number:02d}_{_slug(sentence)}.png"
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / file)
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-        entries.append(
+
+    photo_size: tuple[int, int]
+    sentences: list[str]
+    masks: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+    semantic: list[bool]
+    attention: np.ndarray | None = None
+    warning: str | None = None
+
+    @classmethod
+    def from_tensors(
+        cls, result: Mapping[str, Tensor], sentences: Sequence[str], semantic: bool | Sequence[bool], **more: Any
+    ) -> "Segmentation":
+        """Brings one photo's entry of `EvfSamProcessor.post_process_referring_segmentation` to the CPU.
+
+        Args:
+            result: masks (P, H, W), scores (P,) and boxes (P, 4), on any device.
+            sentences: P of them.
+            semantic: one flag for all sentences, or P.
+            **more: attention and warning.
+        """
+        masks, scores, boxes = (result[name].cpu().numpy() for name in ("masks", "scores", "boxes"))
+        return cls(
+            photo_size=masks.shape[1:],
+            sentences=list(sentences),
+            masks=masks,
+            scores=scores,
+            boxes=boxes,
+            semantic=[semantic] * len(sentences) if isinstance(semantic, bool) else [bool(flag) for flag in semantic],
+            **more,
+        )
+
+    def rle(self) -> list[dict[str, Any]]:
+        """Each mask as COCO's run lengths {"size": [H, W], "counts": text}."""
+        runs = [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in self.masks]
+        return [{"size": run["size"], "counts": run["counts"].decode("ascii")} for run in runs]
+
+    def polygons(self) -> list[list[list[float]]]:
+        """Each mask as COCO's polygons: for each connected part its outline [x0, y0, x1, y1, ...] in photo pixels.
+
+        Outlines run along the pixels' edges. Holes are not cut out of them: `rle` has these.
+        """
+        return [outlines(mask) for mask in self.masks]
+
+    def record(self, *, name: str = "", model: str = "") -> dict[str, Any]:
+        """What there is to say, ready for JSON.
+
+        Args:
+            name: what the record calls the photo, such as its path.
+            model: what it calls the checkpoint.
+
+        Returns:
+            photo, width, height, model; a `warning` where there is one; and `masks`, with sentence, score, box, area
+            in pixels, run lengths and `semantic` of each.
+        """
+        columns = (self.sentences, self.scores.tolist(), self.boxes.tolist(), self.masks, self.rle(), self.semantic)
+        masks = [
             {
                 "sentence": sentence,
-                "score": float(result["scores"][number - 1]),
-                "box": result["boxes"][number - 1].tolist(),
+                "score": score,
+                "box": box,
                 "area": int(mask.sum()),
-                "rle": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                "file": file,
+                "rle": rle,
+                "semantic": semantic,
             }
-        )
-    overlay(photo, result["masks"], sentences, result["scores"].tolist()).save(folder / "overlay.png")
-    if "attention" in result:
-        attention_figure(photo, sentences, result["attention"], result["masks"]).save(folder / "attention.png")
-    return entries
+            for sentence, score, box, mask, rle, semantic in zip(*columns, strict=True)
+        ]
+        height, width = self.photo_size
+        warning = {} if self.warning is None else {"warning": self.warning}
+        return {"photo": name, "width": width, "height": height, "model": model, **warning, "masks": masks}
+
+    def plot(self, photo: Image.Image) -> Image.Image:
+        """The photo with all masks, as `drawing.overlay` draws them."""
+        return overlay(photo, self.masks, self.sentences, self.scores.tolist(), note=self.warning)
+
+    def save(self, folder: str | Path, photo: Image.Image, *, name: str = "", model: str = "") -> dict[str, Any]:
+        """Writes a mask file for each sentence, overlay.png, attention.png where there are maps, and result.json.
+
+        Args:
+            folder: made where it does not exist. Pictures that a former call wrote there go; other files stay.
+            photo: what was segmented.
+            name: what the record calls the photo, such as its path.
+            model: what it calls the checkpoint.
+
+        Returns:
+            The content of result.json: the record, and each mask's `file`.
+
+        Raises:
+            ValueError: nothing can be written there.
+        """
+        folder, record = Path(folder), self.record(name=name, model=model)
+        former = _pictures_of(folder / RECORD)
+        with whole_folder(folder) as staging:
+            for number, (entry, mask) in enumerate(zip(record["masks"], self.masks, strict=True), start=1):
+                entry["file"] = f"{number:02d}_{_slug(entry['sentence'])}.png"
+                Image.fromarray(mask.astype(np.uint8) * 255).save(staging / entry["file"])
+            self.plot(photo).save(staging / OVERLAY)
+            if self.attention is not None:
+                attention_figure(photo, self.sentences, self.attention, self.masks).save(staging / ATTENTION)
+            write_json(record, staging / RECORD)
+            written = {file.name for file in staging.iterdir()}
+        for name in former - written:
+            (folder / name).unlink(missing_ok=True)
+        return record
 
 
-def result_record(
-    photo: Image.Image, *, name: str, model: str, semantic: bool, masks: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """The content of result.json.
-
-    Args:
-        photo: the photo.
-        name: what the record calls it, such as its path.
-        model: where the checkpoint came from.
-        semantic: whether every pixel of a category was asked for.
-        masks: what `write_pictures` returned.
-    """
-    entries = [{**mask, "semantic": semantic} for mask in masks]
-    return {"photo": name, "width": photo.width, "height": photo.height, "model": model, "masks": entries}
+def _pictures_of(record: Path) -> set[str]:
+    """Names of the pictures that a former call wrote beside its record."""
+    try:
+        names = {Path(entry["file"]).name for entry in json.loads(record.read_bytes())["masks"]}
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        return set()
+    return {ATTENTION, *(name for name in names if name.endswith(".png"))}
 
 
 def _slug(sentence: str) -> str:

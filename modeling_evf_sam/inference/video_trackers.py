@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -16,6 +15,7 @@ from transformers.image_processing_utils import BatchFeature
 
 from modeling_evf_sam.configuration_evf_sam import PADDING
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
+from modeling_evf_sam.inference.segmenting import predict
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.modeling_evf_sam_video import EvfSamVideoModel, FrameEmbeddings, ObjectMemory
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
@@ -106,8 +106,7 @@ class FrameByFrame:
         """Segment the objects on an encoded frame."""
         photo, embeddings = encoded
         inputs = self._processor(images=photo, **_prompts(tasks))
-        outputs = self._model(**inputs.to(self._model.device), image_embeddings=embeddings)
-        (result,) = self._processor.post_process_referring_segmentation(outputs, inputs)
+        _, (result,) = predict(self._model, self._processor, inputs, image_embeddings=embeddings)
         return Answers(result["masks"], result["scores"], None)
 
 
@@ -166,9 +165,8 @@ def frame_view(frame: Image.Image, settings: EvfSamImageProcessor) -> Tensor:
 
     SAM-2 reads films so, and the original of EVF-SAM as well.
     """
-    side = settings.image_size
-    pixels = torch.from_numpy(np.array(frame.resize((side, side), Image.Resampling.BICUBIC))).float()
-    return ((pixels - torch.tensor(settings.image_mean)) / torch.tensor(settings.image_std)).permute(2, 0, 1)
+    views = settings(frame, image_layout="stretch", resample=Image.Resampling.BICUBIC, multimodal_image_size=0)
+    return views["pixel_values"][0]
 
 
 def _prompts(tasks: Sequence[Task]) -> dict[str, Any]:

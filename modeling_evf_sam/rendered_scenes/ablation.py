@@ -1,35 +1,37 @@
 """The paper's ablations re-run: every row is trained with one budget and several seeds, then scored."""
 
 import json
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub.dataclasses import strict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, set_seed
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.evaluation.evaluator import evaluate_model
-from modeling_evf_sam.files import write_json
+from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import Drawn, Objective
 from modeling_evf_sam.rendered_scenes.curriculum.positions import init_positions
 from modeling_evf_sam.rendered_scenes.curriculum.reading import coverage, union_mask
-from modeling_evf_sam.rendered_scenes.curriculum.recipe import Recipe, Stage, build, load_recipe, read_recipe
+from modeling_evf_sam.rendered_scenes.curriculum.recipe import Budget, Recipe, load_recipe
 from modeling_evf_sam.rendered_scenes.curriculum.stages import build_processor, run_recipe, train_stage
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes, expression_corpus
-from modeling_evf_sam.training.freezing import PAPERS_PARTS, PARTS
+from modeling_evf_sam.training.freezing import PAPERS_PARTS, PARTS, Part
+from modeling_evf_sam.training.recipe_files import build, read_recipe
 
 
+@strict
 @dataclass(kw_only=True)
 class Row:
     """One system.
@@ -40,11 +42,12 @@ class Row:
         train: names from `freezing.PARTS`.
     """
 
-    encoder: str = "beit3"
+    encoder: Literal["beit3", "clip"] = "beit3"
     model: dict[str, Any] = field(default_factory=dict)
-    train: list[str] = field(default_factory=lambda: list(PAPERS_PARTS))
+    train: list[Part] = field(default_factory=lambda: list(PAPERS_PARTS))
 
 
+@strict
 @dataclass(kw_only=True)
 class Ablation:
     """What `recipes/ablation.yaml` holds.
@@ -65,16 +68,16 @@ class Ablation:
     recipe: str
     sam_stage: str
     beit3_stage: str
-    contrast: Stage
+    contrast: Budget
     clip: dict[str, Any]
-    budget: Stage
+    budget: Budget
     rows: dict[str, Row]
     tables: list[dict[str, Any]]
     seeds: list[int]
     test_scenes: int
 
 
-def load_ablation(name: str = "ablation", changes: list[str] | None = None) -> Ablation:
+def load_ablation(name: str = "ablation", changes: Iterable[str] = ()) -> Ablation:
     """Read an ablation by the name of a shipped one or by its file.
 
     Args:
@@ -84,16 +87,13 @@ def load_ablation(name: str = "ablation", changes: list[str] | None = None) -> A
     Raises:
         ValueError: for an unknown file or key; the message lists the known ones.
     """
-    values = read_recipe(name, changes)
-    stages = {name: build(Stage, values[name], f"{name}.") for name in ("contrast", "budget")}
-    rows = {name: build(Row, row, f"rows.{name}.") for name, row in values["rows"].items()}
-    return build(Ablation, {**values, **stages, "rows": rows})
+    return build(Ablation, read_recipe(name, changes))
 
 
 class SentenceObjective(Objective):
     """The paper's training and nothing beside it: sentences to masks, by the model's own loss."""
 
-    parts: Sequence[str] = PAPERS_PARTS
+    parts: Sequence[Part] = PAPERS_PARTS
 
     def trained_modules(self) -> list[nn.Module]:
         """The parts of the row."""
@@ -182,10 +182,10 @@ def read_score(ablation: Ablation, output: Path, name: str, seed: int) -> dict[s
 
 def _settings(ablation: Ablation, name: str, seed: int) -> dict[str, Any]:
     row = asdict(ablation.rows[name])
-    stages = {"budget": asdict(ablation.budget)}
+    budgets = {"budget": asdict(ablation.budget)}
     if row["encoder"] == "clip":
-        stages["contrast"] = asdict(ablation.contrast)
-    return {"row": row, "seed": seed, "test_scenes": ablation.test_scenes, **stages}
+        budgets["contrast"] = asdict(ablation.contrast)
+    return {"row": row, "seed": seed, "test_scenes": ablation.test_scenes, **budgets}
 
 
 def lay_foundation(ablation: Ablation, foundation: Path, output: Path, clip: bool) -> None:
@@ -243,9 +243,8 @@ def _clip_tokenizer(folder: Path, recipe: Recipe) -> CLIPTokenizer:
     if not folder.exists():
         corpus = expression_corpus(recipe.tokenizer.get("num_expressions", 40_000))
         size = recipe.model["multimodal_config"]["text_config"]["vocab_size"]
-        with tempfile.TemporaryDirectory(dir=folder.parent) as workspace:
-            CLIPTokenizer().train_new_from_iterator(corpus, size).save_pretrained(f"{workspace}/whole")
-            Path(workspace, "whole").rename(folder)
+        with whole_folder(folder) as whole:
+            CLIPTokenizer().train_new_from_iterator(corpus, size).save_pretrained(whole)
     return CLIPTokenizer.from_pretrained(folder)
 
 

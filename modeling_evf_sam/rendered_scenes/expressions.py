@@ -4,18 +4,13 @@ A `Phrase` is the meaning. `denote` reads it against a list of objects by geomet
 sentence, and `draw_expressions` finds sentences that are true of one scene without ambiguity.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from modeling_evf_sam.rendered_scenes.dataset import SceneObject
-
-T = TypeVar("T")
+from modeling_evf_sam.rendered_scenes.scene import SceneObject, pick
 
 # kind -> how often it is looked for; relations are harder to find, and come out as about 35 % of the sentences
 KINDS = {"attribute": 0.24, "superlative": 0.24, "relation": 0.39, "semantic": 0.13}
@@ -70,7 +65,7 @@ class Phrase:
     size: str | None = None
     extreme: str | None = None
     relation: str | None = None
-    anchor: Phrase | None = None
+    anchor: "Phrase | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,8 +281,3 @@ def _describe(
         named = {name: getattr(item, name) for name, chance in chances.items() if rng.random() < chance}
         if named or not at_least_one:
             return named
-
-
-def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    """Draws one option; many times faster than `Generator.choice` on a short sequence."""
-    return options[int(rng.random() * len(options))]

@@ -1,29 +1,13 @@
-"""Paint for rendered scenes: colours of the objects, backgrounds that they stand out from, camera effects."""
-
-from __future__ import annotations
+"""Paint for rendered scenes: tones of the objects, backgrounds that they stand out from, camera effects."""
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from modeling_evf_sam.rendered_scenes.expressions import pick
+from modeling_evf_sam.rendered_scenes.scene import COLOURS, Arrangement, pick
 
-if TYPE_CHECKING:
-    from modeling_evf_sam.rendered_scenes.dataset import Arrangement
-
-COLOURS = {
-    "red": ((255, 0, 0), (220, 20, 20), (200, 0, 0), (178, 34, 34)),
-    "green": ((0, 255, 0), (0, 128, 0), (0, 170, 0), (34, 139, 34), (50, 205, 50)),
-    "blue": ((0, 0, 255), (30, 60, 220), (0, 0, 200), (65, 105, 225), (20, 90, 250)),
-    "yellow": ((255, 255, 0), (250, 230, 20), (255, 220, 0), (240, 240, 40)),
-    "orange": ((255, 165, 0), (255, 128, 0), (255, 140, 0), (245, 130, 20)),
-    "purple": ((128, 0, 128), (160, 32, 240), (148, 0, 211), (128, 0, 200), (140, 40, 170)),
-    "pink": ((255, 192, 203), (255, 120, 185), (255, 150, 190), (255, 182, 193)),
-    "cyan": ((0, 255, 255), (0, 206, 209), (40, 220, 230), (64, 224, 208)),
-}
 PAPER_GREYS = (255, 255, 255, 245, 211, 192, 0, 0)
 MIN_CONTRAST = 75  # RGB distance between an object and the background
 NOISE_SIDE = 384  # at least the longest side of a photo

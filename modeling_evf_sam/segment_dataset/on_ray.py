@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeling_evf_sam.segment_dataset import check_ray
 from modeling_evf_sam.segment_dataset.reading import Job, Prompt
 from modeling_evf_sam.segment_dataset.results import FAILURES, done_photos
 
@@ -32,14 +33,6 @@ class Summary:
     without_sentence: int = 0
 
 
-def check_ray() -> None:
-    """Raises a ValueError that names the extra if Ray Data is missing."""
-    try:
-        import ray.data  # noqa: F401
-    except ImportError:
-        raise ValueError("segment-dataset needs Ray Data: pip install 'evf-sam[bulk]'") from None
-
-
 def segment_dataset(
     job: Job,
     output: Path,
@@ -62,7 +55,7 @@ def segment_dataset(
         output: an existing folder; gets a parquet file for each block of photos, and `failures.jsonl`.
         model: folder or Hub id of a checkpoint.
         device: a torch device for every worker; None takes a GPU each where there are any.
-        dtype: what every worker computes in, as `cli.loading.load_model` takes it.
+        dtype: what every worker computes in, as `load_model` takes it.
         workers: processes that hold the model; default one for each GPU, or a single one.
         batch_size: photos computed at a time.
         part_size: photos in a block: what a stopped run does again, at the most, for each worker.
@@ -101,7 +94,7 @@ def _table(job: Job, names: list[str]) -> "pyarrow.Table":
 
 
 class Worker:
-    """A `Segmenter` as Ray Data calls it: a block of photos in, what became of them out.
+    """A `PartWriter` as Ray Data calls it: a block of photos in, what became of them out.
 
     Ray would try again without end where the making of a worker fails, so that a mistake is kept and told instead.
     """
@@ -109,12 +102,12 @@ class Worker:
     def __init__(self, *, shared: list[Prompt], threads: int, **settings: Any):
         import torch
 
-        from modeling_evf_sam.segment_dataset.worker import Segmenter
+        from modeling_evf_sam.segment_dataset.worker import PartWriter
 
         torch.set_num_threads(threads)
         self.shared, self.mistake = shared, ""
         try:
-            self.segmenter = Segmenter(**settings)
+            self.writer = PartWriter(**settings)
         except (ValueError, OSError) as error:
             self.mistake = str(error)
 
@@ -126,7 +119,7 @@ class Worker:
             (row["image"], self.shared or [Prompt(*pair) for pair in zip(row["texts"], row["semantic"], strict=True)])
             for row in block.to_pylist()
         ]
-        return {"photos": [len(photos)], "failures": [json.dumps(self.segmenter.segment(photos))], "mistake": [""]}
+        return {"photos": [len(photos)], "failures": [json.dumps(self.writer.write(photos))], "mistake": [""]}
 
 
 def _run_on_ray(

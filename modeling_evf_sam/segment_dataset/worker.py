@@ -5,12 +5,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL.Image import Image
-from pycocotools import mask as coco_mask
 
 from modeling_evf_sam.inference.loading import load_model
+from modeling_evf_sam.inference.segmentation import Segmentation
+from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.photos import open_photo
 from modeling_evf_sam.segment_dataset.reading import Prompt
 from modeling_evf_sam.segment_dataset.results import write_part
@@ -22,13 +21,13 @@ Opening = tuple[str, list[Prompt], "Future[Image]"]
 Rows = list[dict[str, Any]]
 
 
-class Segmenter:
-    """Segments blocks of photos, and writes a part for each.
+class PartWriter:
+    """A model that segments blocks of photos, and writes a part of the results for each.
 
     Args:
         model: folder or Hub id of a checkpoint.
         device: a torch device; None takes a GPU where there is one.
-        dtype: what to compute in, as `cli.loading.load_model` takes it.
+        dtype: what to compute in, as `load_model` takes it.
         root: where the names of photos start.
         output: folder for the parts.
         batch_size: photos computed at a time; no more than twice as many are in memory.
@@ -41,7 +40,7 @@ class Segmenter:
         self.root, self.output, self.batch_size = root, output, batch_size
         self.pool = ThreadPoolExecutor(READING_THREADS)
 
-    def segment(self, photos: Sequence[tuple[str, list[Prompt]]]) -> list[dict[str, str]]:
+    def write(self, photos: Sequence[tuple[str, list[Prompt]]]) -> list[dict[str, str]]:
         """Segments the photos of one block and writes what was found, in the order given.
 
         Args:
@@ -94,35 +93,18 @@ class Segmenter:
         except ValueError as error:
             return photo[0], error
 
-    @torch.no_grad()
     def _predict(self, photos: list[Opened]) -> list[tuple[str, Rows | Exception]]:
         if not photos:
             return []
-        inputs = self.processor(
-            images=[photo for _, _, photo in photos],
-            text=[[prompt.text for prompt in prompts] for _, prompts, _ in photos],
+        found = segment(
+            self.model,
+            self.processor,
+            [photo for _, _, photo in photos],
+            [[prompt.text for prompt in prompts] for _, prompts, _ in photos],
             semantic=[[prompt.semantic for prompt in prompts] for _, prompts, _ in photos],
-        ).to(self.model.device)
-        results = self.processor.post_process_referring_segmentation(self.model(**inputs), inputs)
-        return [
-            (name, _rows(name, prompts, result)) for (name, prompts, _), result in zip(photos, results, strict=True)
-        ]
-
-
-def _rows(name: str, prompts: list[Prompt], result: dict[str, torch.Tensor]) -> Rows:
-    rows = []
-    parts = (result[part].cpu().numpy() for part in ("masks", "scores", "boxes"))
-    for prompt, mask, score, box in zip(prompts, *parts, strict=True):
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-        rows.append(
-            {
-                "image": name,
-                "sentence": prompt.text,
-                "semantic": prompt.semantic,
-                "score": float(score),
-                "box": box.tolist(),
-                "area": int(mask.sum()),
-                "rle": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-            }
         )
-    return rows
+        return [(name, _rows(name, result)) for (name, _, _), result in zip(photos, found, strict=True)]
+
+
+def _rows(name: str, found: Segmentation) -> Rows:
+    return [{"image": name, **mask} for mask in found.record()["masks"]]

@@ -6,10 +6,7 @@ FOLDER/<key>/<two letters>/<key of the photo>.safetensors              its outpu
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.image_processing_utils import BatchFeature
 
+from modeling_evf_sam.files import whole_file
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 ENCODER = "sam.vision_encoder."
-SAM2_LEVELS = ("sam.mask_decoder.conv_s0.", "sam.mask_decoder.conv_s1.", "sam.no_memory_embedding")
 SAM_VIEW = ("image_size", "image_layout", "image_mean", "image_std")  # what the encoder's view depends on
 
 
@@ -47,7 +44,7 @@ class EmbeddingCache:
     def __init__(
         self, folder: str | Path, model: EvfSamModel, image_processor: EvfSamImageProcessor, dtype: torch.dtype
     ) -> None:
-        prefixes = (ENCODER, *SAM2_LEVELS) if model.config.sam_config.model_type == "sam2" else (ENCODER,)
+        prefixes = model.family.encoder_weights
         trained = [name for name, p in model.named_parameters() if p.requires_grad and name.startswith(prefixes)]
         if trained:
             raise ValueError(f"an embedding_cache holds what {trained[0]} makes: take its part out of trained_parts")
@@ -63,7 +60,7 @@ class EmbeddingCache:
         """Encode those photos that are not here yet, and return their number.
 
         Raises:
-            OSError: a file cannot be written; what was there before stays usable.
+            ValueError, OSError: a file cannot be written; what was there before stays usable.
         """
         encoded = 0
         for photo in photos:
@@ -144,13 +141,9 @@ class _EncoderViews(EvfSamImageProcessor):
 
 
 def _write(file: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file whole or not at all, other processes beside."""
-    partial = file.with_name(f".{uuid.uuid4().hex}.partial")
+    """Write a safetensors file; the tensors must be contiguous."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial)
-        os.replace(partial, file)
+        with whole_file(file) as unfinished:
+            save_file(tensors, unfinished)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            partial.unlink()
         raise OSError(f"cannot write '{file}' ({error}): make room, then start the run again") from error

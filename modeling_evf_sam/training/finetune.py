@@ -21,9 +21,10 @@ from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_h
 
 from modeling_evf_sam.data.mixture import DatasetMixture
 from modeling_evf_sam.data.referring_dataset import ReferringDataset
-from modeling_evf_sam.files import whole_folder
+from modeling_evf_sam.files import whole_file, whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.training.arguments import training_arguments
 from modeling_evf_sam.training.checkpoints import STAGING, naming, newest_checkpoint
 from modeling_evf_sam.training.collate import ReferringCollator
 from modeling_evf_sam.training.draws import Draws, training_datasets, validation_dataset
@@ -68,7 +69,7 @@ def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) 
         sentences_per_photo=recipe.data.sentences_per_photo,
         seed=recipe.seed,
     )
-    arguments = training_arguments(
+    arguments = _arguments(
         recipe, output, micro_batches, evaluate=validation is not None, resumed=checkpoint is not None
     )
     with _whole_weights(arguments):
@@ -102,19 +103,21 @@ def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) 
     return output / "model"
 
 
-def training_arguments(
+def _arguments(
     recipe: FinetuneRecipe, output: Path, micro_batches: int, *, evaluate: bool, resumed: bool
 ) -> TrainingArguments:
     """The Trainer's settings for a recipe."""
-    cuda = torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(output),
+    return training_arguments(
+        output,
+        seed=recipe.seed,
+        workers=recipe.workers,
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.per_device_batch_size,
         per_device_eval_batch_size=recipe.eval_batch_size,
         gradient_accumulation_steps=micro_batches,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="linear",
+        train_sampling_strategy="sequential",  # the draws are in a random order already, the same in every start
         warmup_steps=recipe.warmup_steps,
         adam_beta1=recipe.betas[0],
         adam_beta2=recipe.betas[1],
@@ -130,12 +133,6 @@ def training_arguments(
         save_steps=recipe.save_every,
         save_total_limit=recipe.keep_checkpoints,
         logging_steps=recipe.log_every,
-        report_to="none",
-        seed=recipe.seed,
-        dataloader_num_workers=recipe.workers,
-        dataloader_pin_memory=cuda,
-        remove_unused_columns=False,
-        use_cpu=not cuda,
     )
 
 
@@ -188,9 +185,8 @@ def _start_folder(recipe: FinetuneRecipe, arguments: TrainingArguments) -> None:
             if (output / STAGING).exists():
                 logger.warning("a checkpoint in '%s' was not finished: removed", output)
                 shutil.rmtree(output / STAGING)
-            partial = output / f".{RECIPE_FILE}"
-            partial.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
-            partial.replace(output / RECIPE_FILE)
+            with whole_file(output / RECIPE_FILE) as file:
+                file.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
 
 
 def _with_cache(
@@ -246,4 +242,5 @@ def _save_model(trainer: ReferringTrainer, recipe: FinetuneRecipe, output: Path)
         trainer.save_model(str(folder))
         (folder / "training_args.bin").unlink(missing_ok=True)
     if trainer.is_world_process_zero():
-        trainer.state.save_to_json(str(output / "trainer_state.json"))
+        with whole_file(output / "trainer_state.json") as log:
+            trainer.state.save_to_json(str(log))

@@ -2,12 +2,16 @@
 
 import copy
 from collections.abc import Collection
+from typing import Literal
 
 import torch
 
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 
-PARTS = {  # name -> where its parameters are
+Part = Literal[
+    "multimodal_encoder", "projector", "image_encoder", "prompt_encoder", "no_mask_embedding", "mask_decoder"
+]
+PARTS: dict[Part, str] = {  # name -> where its parameters are
     "multimodal_encoder": "multimodal_encoder",
     "projector": "projector",
     "image_encoder": "sam.vision_encoder",
@@ -15,10 +19,10 @@ PARTS = {  # name -> where its parameters are
     "no_mask_embedding": "sam.prompt_encoder.no_mask_embed",
     "mask_decoder": "sam.mask_decoder",
 }
-PAPERS_PARTS = ("multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder")
+PAPERS_PARTS: tuple[Part, ...] = ("multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder")
 
 
-def freeze_all_but(model: EvfSamModel, parts: Collection[str]) -> None:
+def freeze_all_but(model: EvfSamModel, parts: Collection[Part]) -> None:
     """Let the parameters of some parts be trained, and no others.
 
     What gets no gradient from sentences and target masks is frozen as well, such as the head for SAM's scores. The

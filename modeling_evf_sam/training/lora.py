@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from modeling_evf_sam.extras import require
+from modeling_evf_sam.files import whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.training.recipe import LoraSettings
 
@@ -19,10 +21,9 @@ def add_lora(model: EvfSamModel, settings: LoraSettings) -> None:
     Raises:
         ValueError: `peft` is not installed, or the encoder is not among the trained parts.
     """
-    try:
-        from peft import LoraConfig, PeftModel
-    except ImportError:
-        raise ValueError("lora needs the peft library: pip install 'evf-sam[lora]'") from None
+    require("peft", extra="lora", what="lora")
+    from peft import LoraConfig, PeftModel
+
     layers = [
         name
         for name, module in model.multimodal_encoder.named_modules()
@@ -39,5 +40,6 @@ def add_lora(model: EvfSamModel, settings: LoraSettings) -> None:
 def merge_lora(model: EvfSamModel, folder: Path) -> None:
     """Save the changes alone into `folder`, and add them into the encoder's weights."""
     encoder: Any = model.multimodal_encoder
-    encoder.save_pretrained(folder)
+    with whole_folder(folder) as whole:
+        encoder.save_pretrained(whole)
     model.multimodal_encoder = encoder.merge_and_unload()

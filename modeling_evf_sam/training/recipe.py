@@ -1,19 +1,16 @@
 """Recipes with a `data` section: the paper's training, on annotated photos, as data that is checked first."""
 
-import dataclasses
-import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any
+from typing import Any, Literal
 
-from modeling_evf_sam.rendered_scenes.curriculum.recipe import build, read_recipe
-from modeling_evf_sam.training.freezing import PAPERS_PARTS, PARTS
+from huggingface_hub.dataclasses import strict
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-EMBEDDING_DTYPES = ("float32", "bfloat16")
-BAD_SAMPLES = ("stop", "skip")
+from modeling_evf_sam.training.freezing import PAPERS_PARTS, Part
+from modeling_evf_sam.training.recipe_files import build, count, read_recipe
 
 
+@strict
 @dataclass(kw_only=True)
 class DatasetName:
     """A dataset, as `evf-sam evaluate` names it.
@@ -27,6 +24,7 @@ class DatasetName:
     split: str | None = None
 
 
+@strict
 @dataclass(kw_only=True)
 class DatasetShare(DatasetName):
     """A dataset to train on, with the share of its draws in any unit."""
@@ -34,6 +32,7 @@ class DatasetShare(DatasetName):
     rate: float = 1.0
 
 
+@strict
 @dataclass(kw_only=True)
 class DataSettings:
     """What is trained on.
@@ -54,9 +53,10 @@ class DataSettings:
     validation_photos: int | None = None
     sentences_per_photo: int = 3
     include_held_out: bool = False
-    bad_samples: str = "stop"
+    bad_samples: Literal["stop", "skip"] = "stop"
 
 
+@strict
 @dataclass(kw_only=True)
 class LoraSettings:
     """Low-rank changes of the multimodal encoder's linear layers, instead of all its weights.
@@ -72,6 +72,7 @@ class LoraSettings:
     dropout: float = 0.0
 
 
+@strict
 @dataclass(kw_only=True)
 class FinetuneRecipe:
     """A whole run; what is not given is the paper's, or that of LISA, the code that it names as its base.
@@ -114,28 +115,40 @@ class FinetuneRecipe:
     sam: str | None = None
     beit3: str | None = None
     semantic_prompts: bool | None = None
-    trained_parts: list[str] = field(default_factory=lambda: list(PAPERS_PARTS))
-    steps: int = 15_000
-    batch_size: int = 128
-    per_device_batch_size: int = 16
+    trained_parts: list[Part] = field(default_factory=lambda: list(PAPERS_PARTS))
+    steps: int = count(default=15_000)
+    batch_size: int = count(default=128)
+    per_device_batch_size: int = count(default=16)
     learning_rate: float = 1e-4
     warmup_steps: int = 100
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    precision: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     activation_checkpointing: bool = False
     embedding_cache: str | None = None
-    embedding_dtype: str = "float32"
+    embedding_dtype: Literal["float32", "bfloat16"] = "float32"
     lora: LoraSettings | None = None
     deepspeed: str | None = None
-    eval_every: int = 1000
-    eval_batch_size: int = 8
-    save_every: int = 500
-    keep_checkpoints: int = 2
-    log_every: int = 10
+    eval_every: int = count(default=1000)
+    eval_batch_size: int = count(default=8)
+    save_every: int = count(default=500)
+    keep_checkpoints: int = count(default=2)
+    log_every: int = count(default=10)
     workers: int = 4
     seed: int = 0
+
+    def validate_betas(self) -> None:
+        """AdamW has two."""
+        if len(self.betas) != 2:
+            raise ValueError(f"betas is {self.betas}: write two numbers, as [0.9, 0.95]")
+
+    def validate_cache(self) -> None:
+        """The image encoder's outputs can be kept only while it stays as it is."""
+        if self.embedding_cache and "image_encoder" in self.trained_parts:
+            raise ValueError(
+                "an embedding_cache needs a frozen image encoder: take image_encoder out of trained_parts"
+            )
 
     def micro_batches(self, processes: int) -> int:
         """Micro-batches that each of the processes computes for a step.
@@ -152,7 +165,7 @@ class FinetuneRecipe:
         return self.batch_size // together
 
 
-def load_finetune_recipe(name: str, changes: list[str] | None = None) -> FinetuneRecipe:
+def load_finetune_recipe(name: str, changes: Iterable[str] = ()) -> FinetuneRecipe:
     """Read a recipe with a `data` section by the name of a shipped one or by its file.
 
     Args:
@@ -162,71 +175,10 @@ def load_finetune_recipe(name: str, changes: list[str] | None = None) -> Finetun
     Raises:
         ValueError: for an unknown recipe or key, or a value of a wrong kind; the message names it.
     """
-    values = read_recipe(name, changes)
-    if not isinstance(values.get("data"), dict) or not isinstance(values["data"].get("datasets"), list):
-        raise ValueError(f"{name} has no data.datasets: list what to train on")
-    data = dict(values["data"])
-    data["datasets"] = [_typed(DatasetShare, entry, f"data.datasets.{i}.") for i, entry in enumerate(data["datasets"])]
-    if data.get("validation") is not None:
-        data["validation"] = _typed(DatasetName, data["validation"], "data.validation.")
-    values["data"] = _typed(DataSettings, data, "data.")
-    if values.get("lora") is not None:
-        values["lora"] = _typed(LoraSettings, values["lora"], "lora.")
-    recipe = _typed(FinetuneRecipe, values, "")
-    _check(recipe)
-    return recipe
-
-
-def _typed(cls: type, values: Any, where: str) -> Any:
-    """An instance of `cls` whose values are of the declared types, with the errors of `build` and of `_value`."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{where.rstrip('.')} is {values!r}: write a mapping with {_names(cls)}")
-    built = build(cls, values, where)
-    types = typing.get_type_hints(cls)
-    for name in values:
-        setattr(built, name, _value(types[name], values[name], where + name))
-    return built
-
-
-def _names(cls: type) -> str:
-    return ", ".join(entry.name for entry in dataclasses.fields(cls))
-
-
-def _value(kind: Any, value: Any, name: str) -> Any:
-    """The value as one of the declared kinds; YAML reads 1e-4, without a point, as a string."""
-    kinds = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    kinds = tuple(typing.get_origin(each) or each for each in kinds)
-    if float in kinds and not isinstance(value, bool):
-        try:
-            return value if value is None else float(value)
-        except (TypeError, ValueError):
-            raise ValueError(f"{name} is {value!r}: write a number") from None
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        expected = " or ".join("null" if each is type(None) else each.__name__ for each in kinds)
-        raise ValueError(f"{name} is {value!r}: expected {expected}")
-    return value
-
-
-def _check(recipe: FinetuneRecipe) -> None:
-    data = recipe.data
-    counts = ("steps", "batch_size", "per_device_batch_size", "eval_every", "eval_batch_size", "save_every")
-    for name in (*counts, "keep_checkpoints", "log_every"):
-        if getattr(recipe, name) < 1:
-            raise ValueError(f"{name} is {getattr(recipe, name)}: it must be at least 1")
-    choices = [
-        ("precision", recipe.precision, PRECISIONS),
-        ("embedding_dtype", recipe.embedding_dtype, EMBEDDING_DTYPES),
-        ("data.bad_samples", data.bad_samples, BAD_SAMPLES),
-        *(("trained_parts", part, tuple(PARTS)) for part in recipe.trained_parts),
-    ]
-    for name, value, known in choices:
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-    if len(recipe.betas) != 2 or not all(isinstance(beta, float) for beta in recipe.betas):
-        raise ValueError(f"betas is {recipe.betas}: write two numbers, as [0.9, 0.95]")
-    if recipe.embedding_cache and "image_encoder" in recipe.trained_parts:
-        raise ValueError("an embedding_cache needs a frozen image encoder: take image_encoder out of trained_parts")
-    for dataset in (*data.datasets, *filter(None, [data.validation])):
-        if "{root}" in dataset.name and not data.root:
+    recipe = build(FinetuneRecipe, read_recipe(name, changes))
+    root = recipe.data.root
+    for dataset in (*recipe.data.datasets, *filter(None, [recipe.data.validation])):
+        if "{root}" in dataset.name and not root:
             raise ValueError(f"dataset '{dataset.name}' needs data.root: add --set data.root=DIR")
-        dataset.name = dataset.name.replace("{root}", data.root or "")
+        dataset.name = dataset.name.replace("{root}", root or "")
+    return recipe

@@ -9,7 +9,6 @@ import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import SequentialSampler
 from transformers import Trainer
 from transformers.integrations import is_deepspeed_zero3_enabled
 
@@ -42,9 +41,6 @@ class ReferringTrainer(Trainer):
         self.skip_faults, self.image_encoder = skip_faults, image_encoder
         self.faults: dict[str, int] = {}
         self.loss_parts: list[Tensor] = []
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Train on one micro-batch, after a look at what was wrong with its samples.
@@ -114,10 +110,13 @@ class ReferringTrainer(Trainer):
             lines = [f"{count} x {fault}" for fault, count in counts.items()]
             logger.warning("%d bad samples were skipped:\n%s", sum(counts.values()), "\n".join(lines))
 
-    def _get_output_dir(self, trial: Any) -> str:
+    # Three private methods are overridden: the Trainer has no public way to write a checkpoint elsewhere and name it
+    # when it is whole, or to add weights to those that it gathered from all processes.
+
+    def _get_output_dir(self, trial: Any) -> str:  # where checkpoints are written; `publish` moves them
         return str(Path(self.args.output_dir) / STAGING)
 
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:  # with its errors: callbacks see it afterwards
         name = f"checkpoint-{self.state.global_step}"
         staging, checkpoint = Path(self._get_output_dir(None), name), Path(self.args.output_dir, name)
         with naming(checkpoint):
@@ -128,6 +127,7 @@ class ReferringTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        # `save_model` gathers the weights and gives them here, with DeepSpeed too.
         if self.image_encoder is not None and self.args.should_save:
             state_dict = {**(self.model.state_dict() if state_dict is None else state_dict)}
             state_dict |= load_file(self.image_encoder)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from evf_sam_cli import main
@@ -45,10 +47,42 @@ def test_public_layouts(tmp_path, capsys):
     root = write_refer(tmp_path, "refcoco", refs, annotations)
     command = ["check-data", f"refer:{root}:refcoco:unc", "--split", "val"]
     assert main(command) == 0
-    assert "(3, 3, 3) published: (3811, 1500, 10834)" in capsys.readouterr().out
+    assert (
+        "3 objects, 3 photos, 3 sentences; published: 3811 objects, 1500 photos, 10834 sentences"
+        in capsys.readouterr().out
+    )
     (root / "images/mscoco/images/train2014/COCO_train2014_000000000001.jpg").unlink()
     assert main(command) == 2
     assert "COCO_train2014_000000000001.jpg' does not exist" in capsys.readouterr().out
+
+
+def test_rendered_scenes_have_no_files(capsys):
+    assert main(["check-data", "rendered_scenes"]) == 0
+    assert capsys.readouterr().out.startswith("rendered_scenes: no faults")
+
+
+def test_control_characters_are_shown_and_not_obeyed(folder, capsys):
+    write_lines(folder, "train", [{**CUP, "image": "\x1b[2Jcup\u202e.jpg"}])
+    assert main(["check-data", str(folder)]) == 2
+    out = capsys.readouterr().out
+    assert "\\x1b[2Jcup\\u202e.jpg' does not exist" in out
+    assert "\x1b" not in out and "\u202e" not in out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cup.jpg", "photo '{}' is no regular file"),
+        ("cup.png", "mask '{}' is no regular file"),
+        ("train.jsonl", "'{}' does not exist"),
+    ],
+)
+def test_a_pipe_is_refused_and_not_waited_for(folder, name, message, capsys):
+    write_lines(folder, "train", [{**CUP, "mask": "cup.png"}])
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    assert main(["check-data", str(folder), "--split", "train"]) == 2
+    assert message.format(folder / name) in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.miniatures import LEFT, MIDDLE, ref, write_lines, write_photo, write_
 
 def test_json_holds_the_figures_of_evaluate_model(tiny_checkpoint, capsys):
     arguments = ["evaluate", "--model", str(tiny_checkpoint), "--split", "validation", "--size", "5", "--seed", "3"]
-    assert main([*arguments, "--json", "-", "--batch-size", "2"]) == 0
+    assert main([*arguments, "--json", "-", "--batch-size", "2", "--dtype", "float32"]) == 0
     out, err = capsys.readouterr()
     record = json.loads(out)
     expected = evaluate_model(
@@ -37,6 +37,30 @@ def test_json_holds_the_figures_of_evaluate_model(tiny_checkpoint, capsys):
     )
     for shown in ("gIoU", "cIoU", "P@0.5", "P@0.9", "all", *expected["by_kind"]):
         assert shown in err
+
+
+@pytest.mark.parametrize("option", ["--size", "--limit"])
+def test_a_part_of_a_split_is_told_from_the_whole(option, tiny_checkpoint, tmp_path, capsys):
+    for number in range(3):
+        write_photo(tmp_path / f"{number}.jpg")
+    write_lines(tmp_path, "test", [{"image": f"{number}.jpg", "text": "it", "mask": LEFT} for number in range(3)])
+    photos = ["evaluate", "--model", str(tiny_checkpoint), "--dataset", f"jsonl:{tmp_path}", "--split", "test"]
+    scenes = ["evaluate", "--model", str(tiny_checkpoint)]
+    counts = {}
+    for name, arguments in {"part": [*photos, option, "2"], "whole": photos, "scenes": [*scenes, option, "2"]}.items():
+        assert main([*arguments, "--json", "-"]) == 0
+        record = json.loads(capsys.readouterr().out)
+        counts[name] = (record["photos"], record["of_photos"])
+    assert counts == {"part": (2, 3), "whole": (3, 3), "scenes": (2, 500)}
+
+
+def test_the_embedded_checkpoint_says_what_it_knows_beside_figures_of_photos(tmp_path, capsys):
+    write_photo(tmp_path / "one.jpg")
+    write_lines(tmp_path, "test", [{"image": "one.jpg", "text": "a cup", "mask": LEFT}])
+    assert main(["evaluate", "--dataset", f"jsonl:{tmp_path}", "--split", "test"]) == 0
+    assert "drawn shapes only" in capsys.readouterr().out
+    assert main(["evaluate", "--size", "1"]) == 0
+    assert "drawn shapes only" not in capsys.readouterr().out
 
 
 def test_table_goes_to_standard_output_and_json_to_a_file(tiny_checkpoint, tmp_path, capsys):
@@ -74,7 +98,7 @@ def _count_alone(checkpoint, root, split):
 def test_real_refcoco_equals_an_independent_count(tiny_checkpoint, shared, capsys):
     root = shared / "data" / "refcoco-mini"
     arguments = ["--dataset", f"refer:{root}:refcoco:unc", "--split", "testB", "--json", "-"]
-    assert main(["evaluate", "--model", str(tiny_checkpoint), *arguments]) == 0
+    assert main(["evaluate", "--model", str(tiny_checkpoint), "--dtype", "float32", *arguments]) == 0
     record = json.loads(capsys.readouterr().out)
     expected = _count_alone(tiny_checkpoint, root, "testB")
     assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-9)

@@ -33,7 +33,7 @@ def _files(folder):
 
 
 def test_writes_masks_overlay_and_json_that_agree(segment, workplace, tiny_checkpoint, capsys):
-    assert segment("photo.png", *SENTENCES) == 0
+    assert segment("photo.png", *SENTENCES, "--dtype", "float32") == 0
     folder = workplace / "photo_masks"
     names = ["01_the_red_circle.png", "02_star_left_of_the_blue_square.png"]
     assert _files(folder) == [*names, "overlay.png", "result.json"]
@@ -42,7 +42,7 @@ def test_writes_masks_overlay_and_json_that_agree(segment, workplace, tiny_check
     assert [entry["file"] for entry in record["masks"]] == names
     assert [entry["sentence"] for entry in record["masks"]] == SENTENCES
 
-    model = EvfSamModel.from_pretrained(tiny_checkpoint)
+    model = EvfSamModel.from_pretrained(tiny_checkpoint, dtype=torch.float32)
     processor = EvfSamProcessor.from_pretrained(tiny_checkpoint)
     inputs = processor(images=[Image.open("photo.png")], text=[SENTENCES])
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_writes_masks_overlay_and_json_that_agree(segment, workplace, tiny_check
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
 def test_other_precisions(segment, workplace, dtype):
     record = workplace / "photo_masks" / "result.json"
-    assert segment("photo.png", *SENTENCES) == 0
+    assert segment("photo.png", *SENTENCES, "--dtype", "float32") == 0
     expected = json.loads(record.read_text())["masks"]
     assert segment("photo.png", *SENTENCES, "--dtype", dtype) == 0
     found = json.loads(record.read_text())["masks"]
@@ -88,12 +88,67 @@ def test_prompts_and_mode_reach_the_processor(segment, monkeypatch):
     monkeypatch.setattr(
         EvfSamProcessor, "__call__", lambda self, **options: seen.append(options) or call(self, **options)
     )
-    prompts = ["--point", "1,2", "--point", "30.5,4", "--box", "0,0,60,40"]
+    prompts = ["--point", "1,2", "--not-point", "3,3", "--point", "30.5,4", "--box", "0,0,60,40"]
     assert segment("photo.png", "circle", "star", "--semantic", *prompts) == 0
     assert seen[0]["text"] == [["circle", "star"]]
     assert seen[0]["semantic"] is True
-    assert seen[0]["input_points"] == [[[[1, 2], [30.5, 4]]] * 2]
+    assert seen[0]["input_points"] == [[[[1, 2], [30.5, 4], [3, 3]]] * 2]
+    assert seen[0]["input_labels"] == [[[1, 1, 0]] * 2]
     assert seen[0]["input_boxes"] == [[[0, 0, 60, 40]] * 2]
+
+
+@pytest.fixture
+def photos(workplace):
+    """Three more photos in a folder, two of one name, and a damaged one."""
+    (workplace / "photos").mkdir()
+    for name, side in (("a.png", 30), ("a.jpg", 32), ("b.png", 34)):
+        Image.effect_noise((side, 20), 50).save(workplace / "photos" / name)
+    return workplace / "photos"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentences"),
+    [
+        (["photos/a.jpg", "photos/a.png", "photos/b.png", "star", "the circle"], ["star", "the circle"]),
+        (["photos", "star"], ["star"]),
+        (["photos/*", "-s", "star", "-s", "the circle"], ["star", "the circle"]),
+        (["photos/*.png", "photos", "--", "photos/a.png", "-s"], ["photos/a.png", "-s"]),
+        (["photos", "photos/a.png", "is it a star?"], ["is it a star?"]),
+    ],
+)
+def test_several_photos(segment, workplace, photos, arguments, sentences, monkeypatch, capsys):
+    loads, load = [], EvfSamModel.from_pretrained
+    monkeypatch.setattr(EvfSamModel, "from_pretrained", lambda *a, **k: loads.append(a) or load(*a, **k))
+    assert segment("--output", "found", "--json", "all.json", *arguments) == 0
+    assert len(loads) == 1
+    records = {path.parent.name: json.loads(path.read_text()) for path in workplace.glob("found/*/result.json")}
+    assert set(records) == {"a", "a_2", "b"}
+    assert {record["photo"] for record in records.values()} == {"photos/a.jpg", "photos/a.png", "photos/b.png"}
+    for name, record in records.items():
+        assert [mask["sentence"] for mask in record["masks"]] == sentences
+        assert Image.open(workplace / "found" / name / record["masks"][0]["file"]).width == record["width"]
+    written = json.loads((workplace / "all.json").read_text())["photos"]
+    assert sorted(record["width"] for record in written) == [30, 32, 34]
+    assert capsys.readouterr().out.count("overlay.png: ") == 3
+
+
+def test_a_photo_that_cannot_be_read_does_not_stop_the_others(segment, workplace, photos, capsys):
+    (photos / "a.jpg").write_text("hello")
+    assert segment("photos", "star") == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: 1 of 3 photos could not be read: photo 'photos/a.jpg' is not an image")
+    assert err.count("\n") == 1
+    assert "masks/b/overlay.png: star" in out
+    assert len(list(workplace.glob("masks/*/01_star.png"))) == 2
+
+
+def test_the_embedded_checkpoint_says_what_it_knows(workplace, tiny_checkpoint, capsys):
+    for model, known in ((str(tiny_checkpoint), False), ("rendered_scenes", True)):
+        assert main(["segment", "photo.png", "the star", "--model", model]) == 0
+        record = json.loads((workplace / "photo_masks" / "result.json").read_text())
+        assert record["model"] == model
+        assert ("drawn shapes only" in record.get("warning", "")) == known
+        assert ("drawn shapes only" in capsys.readouterr().out) == known
 
 
 def test_json_on_standard_output_is_all_that_is_there(segment, workplace, capsys):
@@ -141,7 +196,15 @@ def test_unusual_photos_work(segment, workplace, name, image, options, size):
     ("arguments", "message"),
     [
         (["nothing.png", "star"], "'nothing.png' does not exist"),
-        ([".", "star"], "'.' is a folder"),
+        (["the star"], "photo 'the star' does not exist: give photos first, and then sentences"),
+        (["photo.png"], "there is no sentence"),
+        (["photo.png", "star", "text.png"], "'text.png' is a file behind the sentence 'star'"),
+        (["photo.png", "nothing.jpg", "star"], "'nothing.jpg' does not exist"),
+        (["empty", "star"], "folder 'empty' has no photo in it"),
+        (["empty/*.png", "star"], "'empty/*.png' does not exist"),
+        (["star", "-s", "star"], "photo 'star' does not exist"),
+        (["--sentence", "star"], "Missing argument 'PHOTO"),
+        (["photo.png", "star", "--not-point", "3"], "--not-point '3' must be 2 numbers"),
         (["text.png", "star"], "'text.png' is not an image"),
         (["cut.jpg", "star"], "'cut.jpg' cannot be read"),
         (["photo.png", ""], "no words"),
@@ -163,6 +226,7 @@ def test_unusual_photos_work(segment, workplace, name, image, options, size):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(segment, workplace, arguments, message, capsys):
     (workplace / "text.png").write_text("hello")
+    (workplace / "empty").mkdir()
     Image.effect_noise((64, 64), 50).save("cut.jpg")
     (workplace / "cut.jpg").write_bytes((workplace / "cut.jpg").read_bytes()[:800])
     before = _files(workplace)

@@ -59,9 +59,13 @@ def test_a_killed_run_goes_on_where_it_was(arguments, place, capsys):
 
 
 def test_without_ray_the_extra_is_named(arguments, place, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ("ray", "pyarrow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("on_ray", "results"):
+        monkeypatch.delitem(sys.modules, f"modeling_evf_sam.segment_dataset.{name}", raising=False)
     assert main(arguments) == 2
-    assert capsys.readouterr().err == "error: segment-dataset needs Ray Data: pip install 'evf-sam[bulk]'\n"
+    err = capsys.readouterr().err
+    assert err.startswith("error: segment-dataset needs ray.data: ") and "'.[bulk]'" in err and err.count("\n") == 1
     assert not (place / "out").exists()
 
 
@@ -75,7 +79,7 @@ def test_without_ray_the_extra_is_named(arguments, place, monkeypatch, capsys):
 )
 def test_mistakes_end_the_run_before_it_begins(arguments, place, change, message, monkeypatch, capsys):
     pytest.importorskip("pyarrow", reason="bulk runs need the extra 'bulk'")
-    monkeypatch.setattr("modeling_evf_sam.segment_dataset.on_ray.check_ray", lambda: None)
+    monkeypatch.setattr("modeling_evf_sam.segment_dataset.check_ray", lambda: None)
     (place / "long.txt").write_text("word " * 200)
     assert main([change.get(argument, argument) for argument in arguments]) == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]

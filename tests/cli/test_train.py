@@ -6,7 +6,7 @@ from evf_sam_cli import main
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "no_such"], "no recipe no_such"),
+        (["--recipe", "no_such"], "no recipe no_such: give a YAML file or one of ablation, finetune_own_data"),
         (["--recipe", "rendered_scenes", "--set", "stages.text.step=1"], "unknown recipe keys: stages.text.step"),
         (["--recipe", "rendered_scenes", "--stage", "video"], "no stage 'video'"),
         ([], "recipe"),

@@ -1,4 +1,6 @@
+import functools
 import unittest
+from unittest import mock
 
 from transformers import ProcessorMixin
 
@@ -7,6 +9,20 @@ from tests.common_suite.upstream import common_tests
 
 processing = common_tests("test_processing_common")
 image_processing = common_tests("test_image_processing_common")
+
+TOKENS = ("input_ids", "attention_mask")
+
+
+def one_sentence_a_photo(test):
+    """Run a test that takes tokens (B, L) with the (B, 1, L) of one sentence for each photo."""
+    call = EvfSamProcessor.__call__
+
+    @functools.wraps(call)
+    def call_for_rows(self, *args, **kwargs):
+        inputs = call(self, *args, **kwargs)
+        return {name: value.flatten(0, 1) if name in TOKENS else value for name, value in inputs.items()}
+
+    return mock.patch.object(EvfSamProcessor, "__call__", call_for_rows)(test)
 
 
 class EvfSamProcessorTest(processing.ProcessorTesterMixin, unittest.TestCase):
@@ -22,39 +38,29 @@ class EvfSamProcessorTest(processing.ProcessorTesterMixin, unittest.TestCase):
         # The library compares with the next class in line, which here is the mixin for uploads.
         return getattr(processor_class, method_name) is not getattr(ProcessorMixin, method_name)
 
-    @unittest.skip("a call has no settings: sizes, padding and limits are those that the model was trained with")
-    def test_processor_text_has_no_visual(self):
-        pass
-
-    test_doubly_passed_kwargs_0_images = test_processor_text_has_no_visual
-    test_flat_kwarg_applied_when_modality_dict_lacks_it = test_processor_text_has_no_visual
-    test_kwargs_overrides_default_subprocessor_kwargs_0_images = test_processor_text_has_no_visual
-    test_overlapping_text_image_kwargs_handling_0_images = test_processor_text_has_no_visual
-    test_structured_kwargs_nested_from_dict_0_images = test_processor_text_has_no_visual
-    test_subprocessor_defaults_preserved_by_kwargs_0_images = test_processor_text_has_no_visual
-    test_unstructured_kwargs_0_images = test_processor_text_has_no_visual
-    test_unstructured_kwargs_batched_0_images = test_processor_text_has_no_visual
-
-    @unittest.skip("the signature shows the defaults of semantic and return_tensors, for the want of such settings")
-    def test_call_arguments_default_none(self):
-        pass
-
-    test_call_arguments_not_in_processor_kwargs = test_call_arguments_default_none
-
-    @unittest.skip("the tokenizer returns (P, L) tokens, the processor (B, P, L): several sentences for each photo")
+    @one_sentence_a_photo
     def test_subprocessor_defaults_0_text(self):
+        super().test_subprocessor_defaults_0_text()
+
+    @one_sentence_a_photo
+    def test_kwargs_overrides_default_subprocessor_kwargs_0_images(self):
+        super().test_kwargs_overrides_default_subprocessor_kwargs_0_images()
+
+    @one_sentence_a_photo
+    def test_subprocessor_defaults_preserved_by_kwargs_0_images(self):
+        super().test_subprocessor_defaults_preserved_by_kwargs_0_images()
+
+    @unittest.skip("every sentence is about a photo: a batch has no samples without one")
+    def test_processor_text_has_no_visual(self):
         pass
 
 
 class EvfSamImageProcessingTester(image_processing.ImageProcessingTester):
     def __init__(self, parent):
-        super().__init__(parent, image_size=32, multimodal_image_size=16)
+        super().__init__(parent, size={"height": 32, "width": 32}, multimodal_image_size=16)
 
     def _get_image_processing_classes(self):
         return {"pil": EvfSamImageProcessor}
-
-    def expected_output_image_shape(self, images):
-        return 3, 32, 32
 
 
 class EvfSamImageProcessorTest(image_processing.ImageProcessingTestMixin, unittest.TestCase):

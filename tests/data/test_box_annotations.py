@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from modeling_evf_sam.data.box_annotations import BoxAnnotations, Progress
+from modeling_evf_sam.data.box_annotations import BoxAnnotations, MaskShards
 from modeling_evf_sam.data.coco_categories import CocoDataset
 from tests.miniatures import LEFT, coco_record, columns, write_json, write_photo
 
@@ -47,10 +47,10 @@ ALL = [(0, 40), (1, 20), (2, None), (3, 40), (4, 10)]
 
 
 def test_every_box_gets_a_mask_and_masks_stay(annotations, tmp_path):
-    segment, progress = _Segment(), Progress(tmp_path / "out", SOURCE, annotations)
-    progress.run(segment)
+    segment, parts = _Segment(), MaskShards(tmp_path / "out", SOURCE, annotations)
+    parts.run(segment)
     assert segment.boxes == [[[0, 0, 4, 10], [6, 0, 8.5, 10]], [[5, 0, 9, 10]], [[1, 0, 2, 10]]]
-    record = annotations.with_masks(progress.read())
+    record = annotations.with_masks(parts.read())
     assert _areas(record) == ALL
     assert record["info"] == {"year": 2024}
     assert record["annotations"][2]["segmentation"] == [LEFT]
@@ -63,14 +63,14 @@ def test_every_box_gets_a_mask_and_masks_stay(annotations, tmp_path):
 @pytest.mark.parametrize("done", [0, 1, 2])
 def test_a_killed_run_goes_on(annotations, tmp_path, done, torn):
     with pytest.raises(KeyboardInterrupt):
-        Progress(tmp_path / "out", SOURCE, annotations).run(_Segment(done))
+        MaskShards(tmp_path / "out", SOURCE, annotations).run(_Segment(done))
     with (tmp_path / "out" / "masks-0-of-1.jsonl").open("ab") as file:
         file.write(torn)
-    segment, progress = _Segment(), Progress(tmp_path / "out", SOURCE, annotations)
-    progress.run(segment)
+    segment, parts = _Segment(), MaskShards(tmp_path / "out", SOURCE, annotations)
+    parts.run(segment)
     assert len(segment.boxes) == 3 - done
-    assert _areas(annotations.with_masks(progress.read())) == ALL
-    progress.run(segment)
+    assert _areas(annotations.with_masks(parts.read())) == ALL
+    parts.run(segment)
     assert len(segment.boxes) == 3 - done
 
 
@@ -78,17 +78,17 @@ def test_a_killed_run_goes_on(annotations, tmp_path, done, torn):
 def test_shards_share_the_photos(annotations, tmp_path, shards):
     segment = _Segment()
     for shard in range(shards):
-        Progress(tmp_path / "out", SOURCE, annotations).run(segment, shard=shard, shards=shards)
+        MaskShards(tmp_path / "out", SOURCE, annotations).run(segment, shard=shard, shards=shards)
     assert len(segment.boxes) == 3
-    assert _areas(annotations.with_masks(Progress(tmp_path / "out", SOURCE, annotations).read())) == ALL
+    assert _areas(annotations.with_masks(MaskShards(tmp_path / "out", SOURCE, annotations).read())) == ALL
 
 
 def test_bad_photos_are_left_out_and_tried_again(annotations, tmp_path):
     (tmp_path / "photos" / "eight.jpg").write_text("<html>")
     write_photo(tmp_path / "photos" / "nine.jpg", size=(3, 3))
-    progress = Progress(tmp_path / "out", SOURCE, annotations)
-    progress.run(_Segment())
-    lines = progress.read()
+    parts = MaskShards(tmp_path / "out", SOURCE, annotations)
+    parts.run(_Segment())
+    lines = parts.read()
     assert "eight.jpg' is not an image" in lines[8]["error"]
     assert "3 x 3 pixels but" in lines[9]["error"]
     record = annotations.with_masks(lines)
@@ -96,15 +96,15 @@ def test_bad_photos_are_left_out_and_tried_again(annotations, tmp_path):
     for name in ("eight.jpg", "nine.jpg"):
         write_photo(tmp_path / "photos" / name)
     segment = _Segment()
-    progress.run(segment)
+    parts.run(segment)
     assert len(segment.boxes) == 2
-    assert _areas(annotations.with_masks(progress.read())) == ALL
+    assert _areas(annotations.with_masks(parts.read())) == ALL
 
 
 def test_another_model_needs_another_folder(annotations, tmp_path):
-    Progress(tmp_path / "out", SOURCE, annotations).run(_Segment())
+    MaskShards(tmp_path / "out", SOURCE, annotations).run(_Segment())
     with pytest.raises(ValueError, match=r"was made of .*'sam'.*, not of .*'sam2'.*: choose another folder"):
-        Progress(tmp_path / "out", {**SOURCE, "model": "sam2"}, annotations)
+        MaskShards(tmp_path / "out", {**SOURCE, "model": "sam2"}, annotations)
 
 
 @pytest.mark.parametrize(

@@ -25,21 +25,21 @@ def browser() -> Iterator:
 
 
 @pytest.fixture(scope="module")
-def segmenter():
+def shared_model():
     """The embedded checkpoint, which knows the shapes of the page's scenes."""
     pytest.importorskip("gradio", reason="the page needs the extra 'demo'")
-    from modeling_evf_sam.demo.segmenting import Segmenter
+    from modeling_evf_sam.demo.segmenting import SharedModel
     from modeling_evf_sam.inference.loading import load_model
 
-    return Segmenter(*load_model(DEFAULT_CHECKPOINT, "cpu"), DEFAULT_CHECKPOINT)
+    return SharedModel(*load_model(DEFAULT_CHECKPOINT, "cpu"), DEFAULT_CHECKPOINT)
 
 
 @pytest.fixture(scope="module")
-def address(segmenter) -> Iterator[str]:
+def address(shared_model) -> Iterator[str]:
     """Where the page is served."""
     from modeling_evf_sam.demo.page import build_page, open_page
 
-    page = build_page(segmenter)
+    page = build_page(shared_model)
     yield open_page(page, host="127.0.0.1")
     page.close()
 

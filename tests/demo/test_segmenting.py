@@ -10,25 +10,26 @@ from pycocotools import mask as coco_mask
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.demo import segmenting
 from modeling_evf_sam.demo.marks import Marks
-from modeling_evf_sam.demo.segmenting import Segmenter, pack, read_photo, read_sentences, summarize
-from modeling_evf_sam.inference.drawing import COLOURS
+from modeling_evf_sam.demo.segmenting import SharedModel, pack, read_photo, read_sentences, summarize
+from modeling_evf_sam.inference.outlining import COLOURS
+from modeling_evf_sam.inference.segmentation import Segmentation
 
 SENTENCES = ["the red circle", "a star"]
 NAMES = {"points": "points", "labels": "point_labels", "boxes": "boxes"}
 
 
 @pytest.fixture
-def segmenter(tiny_checkpoint):
+def shared_model(tiny_checkpoint):
     model = EvfSamModel.from_pretrained(tiny_checkpoint).eval()
-    return Segmenter(model, EvfSamProcessor.from_pretrained(tiny_checkpoint), str(tiny_checkpoint))
+    return SharedModel(model, EvfSamProcessor.from_pretrained(tiny_checkpoint), str(tiny_checkpoint))
 
 
 @pytest.fixture
-def encoded(segmenter, monkeypatch):
+def encoded(shared_model, monkeypatch):
     """The photos that were encoded, as a list that grows."""
-    photos, encode = [], segmenter.model.get_image_embeddings
+    photos, encode = [], shared_model.model.get_image_embeddings
     monkeypatch.setattr(
-        segmenter.model, "get_image_embeddings", lambda pixels: photos.append(pixels) or encode(pixels)
+        shared_model.model, "get_image_embeddings", lambda pixels: photos.append(pixels) or encode(pixels)
     )
     return photos
 
@@ -38,29 +39,29 @@ def _noise(seed=0, size=(60, 40)):
     return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), np.uint8))
 
 
-def test_gives_what_the_model_gives(segmenter):
+def test_gives_what_the_model_gives(shared_model):
     marks = Marks().click((3, 4), "on").click((9, 9), "box").click((50, 30), "box")
-    found = segmenter.segment(_noise(), SENTENCES, semantic=True, marks=marks)
+    found = shared_model.segment(_noise(), SENTENCES, semantic=True, marks=marks)
     prompts = {f"input_{name}": [marks.prompts(2)[key]] for name, key in NAMES.items()}
-    inputs = segmenter.processor(images=[_noise()], text=[SENTENCES], semantic=True, **prompts)
+    inputs = shared_model.processor(images=[_noise()], text=[SENTENCES], semantic=True, **prompts)
     with torch.no_grad():
-        outputs = segmenter.model(**inputs)
-    (expected,) = segmenter.processor.post_process_referring_segmentation(outputs, inputs)
-    assert np.array_equal(found["masks"], expected["masks"])
-    assert np.allclose(found["scores"], expected["scores"])
-    assert np.array_equal(found["boxes"], expected["boxes"])
+        outputs = shared_model.model(**inputs)
+    (expected,) = shared_model.processor.post_process_referring_segmentation(outputs, inputs)
+    assert np.array_equal(found.masks, expected["masks"])
+    assert np.allclose(found.scores, expected["scores"])
+    assert np.array_equal(found.boxes, expected["boxes"])
 
 
-def test_a_photo_is_encoded_once_while_sentences_change(segmenter, encoded):
+def test_a_photo_is_encoded_once_while_sentences_change(shared_model, encoded):
     for sentences in (["a star"], ["a circle", "a square"], ["a star"]):
-        segmenter.segment(_noise(), sentences)
-    segmenter.segment(_noise(1), ["a star"])
+        shared_model.segment(_noise(), sentences)
+    shared_model.segment(_noise(1), ["a star"])
     assert len(encoded) == 2
 
 
-def test_messages_count_sentences_as_people_do(segmenter):
+def test_messages_count_sentences_as_people_do(shared_model):
     with pytest.raises(ValueError, match=r"^Sentence 2 has \d+ tokens.*shorten it"):
-        segmenter.segment(_noise(), ["a star", "star " * 50])
+        shared_model.segment(_noise(), ["a star", "star " * 50])
 
 
 @pytest.mark.parametrize(
@@ -106,8 +107,12 @@ def test_a_bad_photo_is_named_without_its_folder(tmp_path, monkeypatch, kind):
 def test_a_result_at_the_size_of_the_page():
     masks = np.zeros((2, 40, 60), dtype=bool)
     masks[0, :20] = True
-    result = {"masks": masks, "scores": np.array([0.75, 0.25], np.float32), "boxes": np.zeros((2, 4))}
-    found = summarize(_noise(), SENTENCES, result)
+    scores, boxes = np.array([0.75, 0.25], np.float32), np.zeros((2, 4))
+    result = Segmentation(
+        photo_size=(40, 60), sentences=SENTENCES, masks=masks, scores=scores, boxes=boxes, semantic=[False, True]
+    )
+    found = summarize(_noise(), result)
+    assert found.semantic == [False, True]
     assert found.view.size == found.picture().size == (640, 427)
     assert found.masks.shape == (2, 427, 640)
     assert [entry.sentence for entry in found.legend()] == SENTENCES
@@ -120,9 +125,9 @@ def test_a_result_at_the_size_of_the_page():
     assert not changed[220:].any()
 
 
-def test_packs_what_the_command_writes(segmenter, tmp_path):
-    result = segmenter.segment(_noise(), SENTENCES)
-    path = pack(tmp_path / "m.zip", _noise(), SENTENCES, result, name="p.png", model="m", semantic=False)
+def test_packs_what_the_command_writes(shared_model, tmp_path):
+    result = shared_model.segment(_noise(), SENTENCES)
+    path = pack(tmp_path / "m.zip", _noise(), result, name="p.png", model="m")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["01_the_red_circle.png", "02_a_star.png", "overlay.png", "result.json"]
         record = json.loads(archive.read("result.json"))
@@ -130,7 +135,7 @@ def test_packs_what_the_command_writes(segmenter, tmp_path):
     assert {name: record[name] for name in ("photo", "width", "height", "model")} == {
         "photo": "p.png", "width": 60, "height": 40, "model": "m",
     }  # fmt: skip
-    for entry, picture, mask in zip(record["masks"], masks, result["masks"], strict=True):
+    for entry, picture, mask in zip(record["masks"], masks, result.masks, strict=True):
         assert np.array_equal(picture, mask * np.uint8(255))
         assert np.array_equal(coco_mask.decode(entry["rle"]), mask)
         assert entry["semantic"] is False

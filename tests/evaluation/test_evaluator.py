@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
-from transformers import BatchFeature
+from transformers import BatchFeature, PretrainedConfig
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.evaluation.evaluator import evaluate_model
@@ -33,15 +33,16 @@ class _Processor:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, *, images, text, semantic, return_tensors):
+    def __call__(self, *, images, text, semantic, **_):
         self.calls.append((len(images), text, semantic))
         return BatchFeature({"sizes": torch.tensor([image.size for image in images]), "text": text})
 
-    def post_process_referring_segmentation(self, outputs, inputs):
+    def post_process_referring_segmentation(self, outputs, inputs, mask_threshold):
         return [
             {
                 "masks": torch.from_numpy(np.stack([_mask(height, width, pixels) for pixels in row])),
                 "scores": torch.full((len(row),), 0.5),
+                "boxes": torch.zeros(len(row), 4),
             }
             for row, (width, height) in zip(outputs, inputs["sizes"].tolist(), strict=True)
         ]
@@ -51,6 +52,7 @@ class _Model(torch.nn.Module):
     """Answers every sentence "object of N pixels" with the first 10 pixels of the photo."""
 
     device = torch.device("cpu")
+    config = PretrainedConfig()
 
     def forward(self, sizes, text):
         assert not self.training

@@ -19,12 +19,26 @@ from tests.golden import SYSTEMS, golden_config
     ],
 )
 def test_bfloat16_where_the_hardware_has_it(monkeypatch, device, abilities, expected):
+    monkeypatch.delenv("EVF_SAM_DTYPE", raising=False)
     if device == "cpu":
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: abilities[0])
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: abilities[1])
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: abilities)
     assert default_dtype(device) == expected
     assert default_dtype(torch.device(device)) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_environment_wins_over_the_hardware(monkeypatch, device, dtype):
+    monkeypatch.setenv("EVF_SAM_DTYPE", dtype)
+    assert default_dtype(device) == getattr(torch, dtype)
+
+
+def test_another_name_in_the_environment_is_an_error(monkeypatch):
+    monkeypatch.setenv("EVF_SAM_DTYPE", "float16")
+    with pytest.raises(ValueError, match="EVF_SAM_DTYPE is 'float16': set it to float32 or bfloat16, or unset it"):
+        default_dtype("cpu")
 
 
 @torch.no_grad()

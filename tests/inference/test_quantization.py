@@ -2,11 +2,13 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel
+from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.inference.quantization import quantize, quantize_linear_layers
-from tests.golden import SYSTEMS, golden_config
+from modeling_evf_sam.originals.converting import convert_state_dict
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
+from tests.golden import SYSTEMS, golden_config, golden_inputs, original_tensors
 
 
 @pytest.fixture(scope="module")
@@ -14,29 +16,40 @@ def whole() -> EvfSamModel:
     return EvfSamModel.from_pretrained(DEFAULT_CHECKPOINT).eval()
 
 
+def segment(model: EvfSamModel) -> list[Tensor]:
+    """One mask for each sentence on a few scenes."""
+    processor = EvfSamProcessor.from_pretrained(DEFAULT_CHECKPOINT)
+    masks: list[Tensor] = []
+    for scene in RenderedScenes("test", 4):
+        inputs = processor(images=[scene.photo], text=[scene.sentences], semantic=[scene.semantic])
+        (result,) = processor.post_process_referring_segmentation(model(**inputs), inputs)
+        masks += result["masks"]
+    return masks
+
+
 @torch.no_grad()
 def test_masks_are_nearly_the_same(whole, recwarn):
     short = quantize(copy.deepcopy(whole))
     assert not recwarn
-    view, small_view = whole.config.view_size, whole.config.multimodal_view_size
-    noise = torch.Generator().manual_seed(0)
-    batch = {
-        "pixel_values": torch.randn(1, 3, view, view, generator=noise),
-        "multimodal_pixel_values": torch.randn(1, 3, small_view, small_view, generator=noise),
-        "input_ids": torch.tensor([[[0, 9, 2], [0, 11, 2]]]),
-    }
-    found, expected = short(**batch).pred_masks, whole(**batch).pred_masks
-    assert not torch.equal(found, expected)
-    assert (found - expected).abs().mean() < 0.05 * expected.abs().mean()
+    pairs = list(zip(segment(short), segment(whole), strict=True))
+    ious = [((found & expected).sum() / (found | expected).sum()).item() for found, expected in pairs]
+    assert 0.97 < sum(ious) / len(ious) < 1
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_every_sam(name):
-    model = quantize(EvfSamModel(golden_config(**SYSTEMS[name])).eval())
-    side = model.config.view_size
-    views = {"pixel_values": torch.randn(1, 3, side, side), "multimodal_pixel_values": torch.randn(1, 3, 32, 32)}
-    assert model(**views, input_ids=torch.full((1, 2, 6), 7)).pred_masks.isfinite().all()
+def test_every_sam_is_computed_in_int8_and_nearly_the_same(name):
+    config, inputs = golden_config(**SYSTEMS[name]), golden_inputs(name)
+    model = EvfSamModel(config).eval()
+    model.load_state_dict(convert_state_dict(original_tensors(config), image_size=config.view_size))
+    batch = {
+        "pixel_values": inputs["images"],
+        "multimodal_pixel_values": inputs["images_evf"],
+        "input_ids": inputs["input_ids"][:, None],
+    }
+    expected = model(**batch).pred_masks
+    difference = quantize(model)(**batch).pred_masks - expected
+    assert 0 < difference.norm() < 0.06 * expected.norm()
     for encoder in (model.sam.vision_encoder, model.multimodal_encoder):
         assert not any(type(module) is nn.Linear for module in encoder.modules())
 
@@ -49,7 +62,7 @@ def test_both_encoders_and_nothing_else(whole):
         for name, module in whole.named_modules()
         if type(module) is nn.Linear and not name.startswith(("sam.vision_encoder", "multimodal_encoder"))
     }
-    assert left < {name for name, module in whole.named_modules() if type(module) is nn.Linear}
+    assert any(name.startswith("projector") for name in left)
 
 
 def test_a_quarter_of_the_memory(tmp_path):

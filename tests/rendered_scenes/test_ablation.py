@@ -8,6 +8,7 @@ from evf_sam_cli import main
 from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
 from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
 from modeling_evf_sam.training.freezing import PARTS
+from modeling_evf_sam.training.recipe_files import read_recipe
 
 TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 SAM_STAGES, READING_STAGES = ["embedding", "sam", "sam_again"], ["sight", "sight_again", "reading", "reading_again"]
@@ -17,8 +18,6 @@ ONE_STEP = {"steps": 1, "batch_size": 2, "eval_every": 1, "warmup_steps": 0}
 @pytest.fixture(scope="module")
 def tiny_recipe(tmp_path_factory):
     """The shipped recipe with a step for each stage and two layers in each encoder."""
-    from modeling_evf_sam.rendered_scenes.curriculum.recipe import read_recipe
-
     values = read_recipe("rendered_scenes")
     values |= {"eval_scenes": 2, "workers": 0}
     values["tokenizer"] |= {"vocab_size": 400, "num_expressions": 500}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from modeling_evf_sam.rendered_scenes.dataset import SceneObject
 from modeling_evf_sam.rendered_scenes.expressions import KINDS, Phrase, denote, draw_expressions, word
+from modeling_evf_sam.rendered_scenes.scene import SceneObject
 
 PHOTO_SIZE = (100, 200)  # (height, width)
 

@@ -11,7 +11,7 @@ from modeling_evf_sam.segment_dataset.reading import Prompt
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="bulk runs need the extra 'bulk'")
 from modeling_evf_sam.segment_dataset.results import PARTS, done_photos, keep_settings  # noqa: E402
-from modeling_evf_sam.segment_dataset.worker import Segmenter  # noqa: E402
+from modeling_evf_sam.segment_dataset.worker import PartWriter  # noqa: E402
 
 PROMPTS = [Prompt("the red circle"), Prompt("star", semantic=True)]
 
@@ -26,19 +26,21 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def segmenter(photos, tiny_checkpoint):
+def writer(photos, tiny_checkpoint):
     output = photos / "out"
     output.mkdir()
-    return Segmenter(model=str(tiny_checkpoint), device="cpu", root=photos, output=output, batch_size=2)
+    return PartWriter(
+        model=str(tiny_checkpoint), device="cpu", dtype="float32", root=photos, output=output, batch_size=2
+    )
 
 
 def _rows(folder):
     return [row for part in sorted(folder.glob(PARTS)) for row in parquet.read_table(part).to_pylist()]
 
 
-def test_rows_are_what_the_model_says(segmenter, photos, tiny_checkpoint):
+def test_rows_are_what_the_model_says(writer, photos, tiny_checkpoint):
     names = [f"{index}.png" for index in range(5)]
-    assert segmenter.segment([(name, PROMPTS) for name in names]) == []
+    assert writer.write([(name, PROMPTS) for name in names]) == []
     rows = _rows(photos / "out")
     assert [(row["image"], row["sentence"]) for row in rows] == [(n, p.text) for n in names for p in PROMPTS]
     model, processor = EvfSamModel.from_pretrained(tiny_checkpoint), EvfSamProcessor.from_pretrained(tiny_checkpoint)
@@ -55,25 +57,25 @@ def test_rows_are_what_the_model_says(segmenter, photos, tiny_checkpoint):
     assert [row["semantic"] for row in rows] == [False, True] * 5
 
 
-def test_failures_are_told_and_the_others_done(segmenter, photos):
+def test_failures_are_told_and_the_others_done(writer, photos):
     long = [Prompt("word " * 200)]
     block = [("0.png", PROMPTS), ("1.png", long), ("broken.png", PROMPTS), ("no.png", PROMPTS), ("2.png", PROMPTS)]
-    failures = {failure["image"]: failure["error"] for failure in segmenter.segment(block)}
+    failures = {failure["image"]: failure["error"] for failure in writer.write(block)}
     assert list(failures) == ["1.png", "broken.png", "no.png"]
     for name, message in {"1.png": "tokens", "broken.png": "cannot be read", "no.png": "does not exist"}.items():
         assert message in failures[name]
     assert done_photos(photos / "out") == {"0.png", "2.png"}
 
 
-def test_a_block_of_failures_leaves_no_part(segmenter, photos):
-    assert len(segmenter.segment([("no.png", PROMPTS)])) == 1
+def test_a_block_of_failures_leaves_no_part(writer, photos):
+    assert len(writer.write([("no.png", PROMPTS)])) == 1
     assert list((photos / "out").iterdir()) == []
     assert done_photos(photos / "out") == set()
 
 
-def test_the_same_block_again_replaces_its_part(segmenter, photos):
+def test_the_same_block_again_replaces_its_part(writer, photos):
     for _ in range(2):
-        segmenter.segment([("0.png", PROMPTS)])
+        writer.write([("0.png", PROMPTS)])
     assert len(_rows(photos / "out")) == 2
 
 

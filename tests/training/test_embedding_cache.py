@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.training import embedding_cache
 from modeling_evf_sam.training.embedding_cache import CachedProcessor, EmbeddingCache
 from modeling_evf_sam.training.finetune import run_finetune
 from modeling_evf_sam.training.freezing import freeze_all_but
@@ -85,7 +87,7 @@ def test_a_filled_cache_is_not_filled_again_and_a_broken_off_one_goes_on(tmp_pat
         tmp_path, model, processor.image_processor, torch.float32
     ).fill(photos, model, processor.image_processor)
     assert (fill(PHOTOS[:1]), fill(PHOTOS), fill(PHOTOS)) == (1, 1, 0)
-    assert not list(tmp_path.rglob("*.partial"))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(PHOTOS)
 
 
 def test_other_weights_views_and_types_have_places_of_their_own(tmp_path, tiny_tokenizer):
@@ -115,12 +117,22 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path, tiny_tokenizer):
         cache.load(PHOTOS[:1])
 
 
-def test_what_cannot_be_written_leaves_nothing(tmp_path, tiny_tokenizer):
+def full_disk(tensors, file):
+    file.write_bytes(b"half")
+    raise SafetensorError("no space left on device")
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path, tiny_tokenizer, monkeypatch):
     model, processor = parts(tiny_tokenizer)
     (tmp_path / "file").touch()
     cache = EmbeddingCache(tmp_path / "file", model, processor.image_processor, torch.float32)
-    with pytest.raises(OSError, match=r"cannot write '.*safetensors' .*: make room"):
+    with pytest.raises(ValueError, match=rf"cannot write into '{tmp_path}/file/.* choose another folder"):
         cache.fill(PHOTOS, model, processor.image_processor)
+    monkeypatch.setattr(embedding_cache, "save_file", full_disk)
+    cache = EmbeddingCache(tmp_path / "cache", model, processor.image_processor, torch.float32)
+    with pytest.raises(OSError, match=r"cannot write '.*safetensors' \(.*no space.*\): make room"):
+        cache.fill(PHOTOS, model, processor.image_processor)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_parts_that_make_embeddings_stay_frozen(tmp_path, tiny_tokenizer):

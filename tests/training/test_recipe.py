@@ -24,8 +24,8 @@ def test_the_papers_numbers():
 
 
 def test_numbers_as_people_write_them(write_recipe):
-    recipe = load_finetune_recipe(write_recipe(), ["learning_rate=1e-4", "weight_decay=1", "lora={rank: 4}"])
-    assert (recipe.learning_rate, recipe.weight_decay, recipe.lora.rank) == (1e-4, 1.0, 4)
+    recipe = load_finetune_recipe(write_recipe(), ["learning_rate=1e-4", "betas=[0, 9e-1]", "lora={rank: 4}"])
+    assert (recipe.learning_rate, recipe.betas, recipe.lora.rank) == (1e-4, [0.0, 0.9], 4)
 
 
 @pytest.mark.parametrize(
@@ -36,18 +36,27 @@ def test_numbers_as_people_write_them(write_recipe):
         ("data.datasets=[{name: 'jsonl:x', ratio: 1}]", "unknown recipe keys: data.datasets.0.ratio; known: .*rate"),
         ("data.datasets=[{split: train}]", "the recipe lacks data.datasets.0.name"),
         ("data.datasets=[jsonl]", "data.datasets.0 is 'jsonl': write a mapping with name, split, rate"),
-        ("data.datasets=jsonl", "has no data.datasets"),
+        ("data.datasets=jsonl", "data.datasets is 'jsonl': write a list, each a mapping"),
         ("data.validation={nam: x}", "unknown recipe keys: data.validation.nam"),
-        ("data.bad_samples=ignore", "data.bad_samples is 'ignore', expected one of stop, skip"),
+        ("data.bad_samples=ignore", "data.bad_samples is 'ignore': write one of stop, skip"),
         ("lora={r: 1}", "unknown recipe keys: lora.r; known: rank"),
-        ("steps=many", "steps is 'many': expected int"),
+        ("steps=many", "steps is 'many': write a whole number"),
         ("steps=0", "steps is 0: it must be at least 1"),
-        ("steps=true", "steps is True: expected int"),
+        ("steps=true", "steps is True: write a whole number"),
         ("learning_rate=fast", "learning_rate is 'fast': write a number"),
-        ("precision=float16", "precision is 'float16', expected one of auto, float32, bfloat16"),
-        ("trained_parts=[sam]", "trained_parts is 'sam', expected one of multimodal_encoder"),
+        ("precision=float16", "precision is 'float16': write one of auto, float32, bfloat16"),
+        (
+            "trained_parts=[sam]",
+            r"trained_parts is \['sam'\]: write a list, each one of multimodal_encoder, pro",
+        ),
         ("betas=[0.9]", r"betas is \[0.9\]: write two numbers"),
-        ("deepspeed=2", "deepspeed is 2: expected str or null"),
+        ("deepspeed=2", "deepspeed is 2: write text or null"),
+        ("betas=[0.9, fast]", r"betas is \[0.9, 'fast'\]: write a list, each a number"),
+        ("data.datasets=[{name: 'jsonl:x', rate: often}]", "data.datasets.0.rate is 'often': write a number"),
+        ("data.datasets=null", "data.datasets is None: write a list"),
+        ("lora.rank=2", "the recipe has no lora"),
+        ("lora=16", "lora is 16: write a mapping with rank, alpha, dropout"),
+        ("model=3", "model is 3: write text or a mapping"),
         ("seed=[", "--set seed=\\[: the value is not YAML"),
     ],
 )

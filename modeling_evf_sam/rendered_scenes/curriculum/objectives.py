@@ -29,8 +29,8 @@ from modeling_evf_sam.rendered_scenes.curriculum.reading import (
     mask_result,
     union_mask,
 )
-from modeling_evf_sam.rendered_scenes.dataset import Scene
 from modeling_evf_sam.rendered_scenes.expressions import Expression
+from modeling_evf_sam.rendered_scenes.scene import Scene
 
 Drawn = tuple[Scene, list[Expression]]
 

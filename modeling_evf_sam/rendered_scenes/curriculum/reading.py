@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from modeling_evf_sam.configuration_evf_sam import Beit3Config
 from modeling_evf_sam.loss_evf_sam import bce_loss, dice_loss
-from modeling_evf_sam.rendered_scenes.dataset import COLOURS, SHAPES, Scene
 from modeling_evf_sam.rendered_scenes.expressions import Expression, denote
+from modeling_evf_sam.rendered_scenes.scene import COLOURS, SHAPES, Scene
 
 UNCERTAIN = -100  # a cell at an object's edge, or objects that differ: cross_entropy ignores it
 

@@ -1,7 +1,6 @@
 """Runs a recipe: builds the model, trains it stage by stage, and saves it as a checkpoint."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments, set_seed
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.files import whole_file, whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
@@ -21,12 +21,13 @@ from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
     TextObjective,
 )
 from modeling_evf_sam.rendered_scenes.curriculum.positions import init_positions
-from modeling_evf_sam.rendered_scenes.curriculum.recipe import Recipe, Stage
+from modeling_evf_sam.rendered_scenes.curriculum.recipe import Budget, ObjectiveName, Recipe
 from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_tokenizer
 from modeling_evf_sam.rendered_scenes.curriculum.trainer import DrawnScenes, ObjectiveTrainer
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
+from modeling_evf_sam.training.arguments import training_arguments
 
-OBJECTIVES: dict[str, type[Objective]] = {
+OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "embedding": EmbeddingObjective,
     "prompts": PromptObjective,
     "sight": SightObjective,
@@ -48,13 +49,8 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
         The folder of the checkpoint, or None while stages are missing.
 
     Raises:
-        ValueError: for an unknown stage or objective.
+        ValueError: for an unknown stage.
     """
-    for name, stage in recipe.stages.items():
-        if stage.objective not in OBJECTIVES:
-            raise ValueError(
-                f"stages.{name}.objective is {stage.objective!r}, expected one of {', '.join(OBJECTIVES)}"
-            )
     if only is not None and only not in recipe.stages:
         raise ValueError(f"no stage {only!r}: the recipe has {', '.join(recipe.stages)}")
     output.mkdir(parents=True, exist_ok=True)
@@ -72,20 +68,18 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
     if not all((output / name / "weights.safetensors").exists() for name in recipe.stages):
         return None
     if os.environ.get("RANK", "0") == "0":
-        model.save_pretrained(output / "model")
-        processor.save_pretrained(output / "model")
+        with whole_folder(output / "model") as whole:
+            model.save_pretrained(whole)
+            processor.save_pretrained(whole)
     return output / "model"
 
 
 def build_processor(recipe: Recipe, folder: Path) -> EvfSamProcessor:
     """The processor that fits the recipe's model; its tokenizer is trained once and kept in `folder`."""
     if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=folder.parent) as workspace:
-            tokenizer = train_tokenizer(Path(workspace), **recipe.tokenizer)
-            whole = Path(workspace) / "processor"
-            EvfSamProcessor.from_config(EvfSamConfig(**recipe.model), tokenizer).save_pretrained(whole)
-            if not folder.exists():  # another stage, run side by side, may have been faster
-                whole.rename(folder)
+        processor = EvfSamProcessor.from_config(EvfSamConfig(**recipe.model), train_tokenizer(**recipe.tokenizer))
+        with whole_folder(folder) as whole:
+            processor.save_pretrained(whole)
     return EvfSamProcessor.from_pretrained(folder)
 
 
@@ -97,8 +91,8 @@ def load_stages(objective: Objective, files: list[Path]) -> None:
             objective.load_state_dict({k: v for k, v in load_file(file).items() if k in own}, strict=False)
 
 
-def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Path) -> None:
-    """Train one stage and write the tensors that it trained to `weights`, whole or not at all."""
+def train_stage(objective: Objective, budget: Budget, recipe: Recipe, weights: Path) -> None:
+    """Spend a budget on an objective, and write the tensors that it trained to `weights`, whole or not at all."""
     objective.requires_grad_(False)
     for module in objective.trained_modules():
         module.requires_grad_(True)
@@ -110,23 +104,24 @@ def train_stage(objective: Objective, stage: Stage, recipe: Recipe, weights: Pat
             RenderedScenes(
                 split,
                 size,
-                sentences_per_scene=stage.sentences_per_scene,
-                kinds=stage.kinds,
+                sentences_per_scene=budget.sentences_per_scene,
+                kinds=budget.kinds,
                 seed=recipe.seed,
             )
         )
 
     trainer = ObjectiveTrainer(
         model=objective,
-        args=training_arguments(stage, recipe, weights.parent),
+        args=_arguments(budget, recipe, weights.parent),
         data_collator=objective.collate,
-        train_dataset=scenes("train", stage.steps * stage.batch_size),
+        train_dataset=scenes("train", budget.steps * budget.batch_size),
         eval_dataset=scenes("validation", recipe.eval_scenes),
-        decoder_learning_rate=stage.decoder_learning_rate,
+        decoder_learning_rate=budget.decoder_learning_rate,
     )
     trainer.train()
     if trainer.is_world_process_zero():
-        trainer.state.save_to_json(str(weights.parent / "trainer_state.json"))
+        with whole_file(weights.parent / "trainer_state.json") as log:
+            trainer.state.save_to_json(str(log))
         save_trained(objective, weights)
     trainer.accelerator.wait_for_everyone()
 
@@ -135,34 +130,29 @@ def save_trained(objective: Objective, weights: Path) -> None:
     """Write every tensor of the trained modules, whole or not at all."""
     own = {id(parameter) for module in objective.trained_modules() for parameter in module.parameters()}
     tensors = {name: tensor.cpu() for name, tensor in objective.named_parameters() if id(tensor) in own}
-    partial = weights.with_suffix(".partial")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
-    partial.replace(weights)
+    with whole_file(weights) as unfinished:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, unfinished)
 
 
-def training_arguments(stage: Stage, recipe: Recipe, folder: Path) -> TrainingArguments:
-    """The Trainer's settings for one stage; processes that torchrun started share its batches."""
+def _arguments(budget: Budget, recipe: Recipe, folder: Path) -> TrainingArguments:
+    """The Trainer's settings for one budget; processes that torchrun started share its batches."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size // processes,
-        per_device_eval_batch_size=stage.batch_size // processes,
-        learning_rate=stage.learning_rate,
+    return training_arguments(
+        folder,
+        seed=recipe.seed,
+        workers=recipe.workers,
+        max_steps=budget.steps,
+        per_device_train_batch_size=budget.batch_size // processes,
+        per_device_eval_batch_size=budget.batch_size // processes,
+        learning_rate=budget.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=stage.warmup_steps,
-        weight_decay=stage.weight_decay,
+        warmup_steps=budget.warmup_steps,
+        weight_decay=budget.weight_decay,
         adam_beta2=0.98,
         max_grad_norm=1.0,
         bf16=torch.cuda.is_available(),
         logging_steps=50,
         eval_strategy="steps",
-        eval_steps=stage.eval_every,
+        eval_steps=budget.eval_every,
         save_strategy="no",
-        report_to="none",
-        seed=recipe.seed,
-        dataloader_num_workers=recipe.workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        remove_unused_columns=False,
-        use_cpu=not torch.cuda.is_available(),
     )

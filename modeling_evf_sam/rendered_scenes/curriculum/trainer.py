@@ -8,8 +8,9 @@ from torch.utils.data import Dataset
 from transformers import EvalPrediction, Trainer
 
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import Objective
-from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes, Scene
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 from modeling_evf_sam.rendered_scenes.expressions import Expression
+from modeling_evf_sam.rendered_scenes.scene import Scene
 
 
 class DrawnScenes(Dataset):

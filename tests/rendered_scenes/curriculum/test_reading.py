@@ -16,8 +16,9 @@ from modeling_evf_sam.rendered_scenes.curriculum.reading import (
     mask_result,
     object_classes,
 )
-from modeling_evf_sam.rendered_scenes.dataset import COLOURS, SHAPES, RenderedScenes, Scene, SceneObject
+from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 from modeling_evf_sam.rendered_scenes.expressions import Phrase
+from modeling_evf_sam.rendered_scenes.scene import COLOURS, SHAPES, Scene, SceneObject
 
 
 @pytest.fixture(scope="module")

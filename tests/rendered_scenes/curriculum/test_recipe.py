@@ -30,17 +30,18 @@ def test_the_shipped_recipe_and_changes():
         ("rendered_scenes", ["stages.nothing.steps=1"], "the recipe has no nothing"),
         ("rendered_scenes", ["sead=1"], "unknown recipe keys: sead; known: .*seed"),
         ("rendered_scenes", ["stages.text.step=1"], "unknown recipe keys: stages.text.step"),
-        ("rendered_scenes", ["stages={}"], "no stages"),
+        ("rendered_scenes", ["stages={}"], "stages is empty: write at least one"),
         ("rendered_scenes", ["stages={text: {objective: text}}"], "the recipe lacks stages.text.steps"),
+        (
+            "rendered_scenes",
+            ["stages.text.objective=masks"],
+            "stages.text.objective is 'masks': write one of emb",
+        ),
+        ("rendered_scenes", ["stages.text.steps=0"], "stages.text.steps is 0: it must be at least 1"),
+        ("rendered_scenes", ["stages.text.learning_rate=fast"], "stages.text.learning_rate is 'fast': write a number"),
+        ("rendered_scenes", ["stages.text.kinds=7"], "kinds is 7: write a list, each text or a mapping or null"),
     ],
 )
 def test_bad_recipes(name, changes, message):
     with pytest.raises(ValueError, match=message):
         load_recipe(name, changes)
-
-
-def test_a_file_that_is_no_recipe(tmp_path):
-    path = tmp_path / "list.yaml"
-    path.write_text("[1, 2]")
-    with pytest.raises(ValueError, match="it must be a mapping"):
-        load_recipe(str(path))

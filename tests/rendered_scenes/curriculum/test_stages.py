@@ -56,14 +56,7 @@ def test_stages_run_side_by_side_give_the_same_weights(finished, tmp_path):
         assert torch.equal(value, expected[name]), name
 
 
-@pytest.mark.parametrize(
-    ("changes", "only", "message"),
-    [
-        (["stages.text.objective=masks"], None, "stages.text.objective is 'masks', expected one of embedding"),
-        ([], "decoder", "no stage 'decoder': the recipe has embedding, sam, sam_again"),
-    ],
-)
-def test_bad_runs(tmp_path, changes, only, message):
-    with pytest.raises(ValueError, match=message):
-        run_recipe(load_recipe("rendered_scenes", changes), tmp_path / "run", only=only)
+def test_an_unknown_stage_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no stage 'decoder': the recipe has embedding, sam, sam_again"):
+        run_recipe(load_recipe("rendered_scenes"), tmp_path / "run", only="decoder")
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,92 @@
+"""From photos and sentences to masks in one call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.image_processing_utils import BatchFeature
+
+from modeling_evf_sam.inference.attention_maps import attention_maps
+from modeling_evf_sam.inference.known_limits import photo_warning
+from modeling_evf_sam.inference.segmentation import Segmentation
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel, EvfSamOutput
+from modeling_evf_sam.photos import Photo
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+
+
+def segment(
+    model: EvfSamModel,
+    processor: EvfSamProcessor,
+    photos: Sequence[Photo],
+    sentences: Sequence[Sequence[str]],
+    *,
+    semantic: bool | Sequence = False,
+    points: Sequence | None = None,
+    point_labels: Sequence | None = None,
+    boxes: Sequence | None = None,
+    mask_threshold: float = 0.0,
+    attention: bool = False,
+) -> list[Segmentation]:
+    """Segments what sentences name in photos, in one forward; each photo is encoded once.
+
+    Lists are nested by photo and by sentence; None in them stands for no value.
+
+    Args:
+        model: in evaluation mode, on any device.
+        processor: the model's own.
+        photos: B of them, of any sizes.
+        sentences: for each photo a list.
+        semantic: for each photo a list of flags, or one flag for all: whether every pixel of a category is asked for.
+        points: for each sentence a list of [x, y] in photo pixels.
+        point_labels: for each sentence a list with 1 (on the object, the default) or 0 (beside it) for each point.
+        boxes: for each sentence one [x0, y0, x1, y1] in photo pixels.
+        mask_threshold: logits above it are the mask.
+        attention: whether to say where the encoder looked, too.
+
+    Returns:
+        One `Segmentation` for each photo.
+
+    Raises:
+        ValueError: bad photos or prompts, named by number; or attention of an encoder that has none.
+    """
+    inputs = processor(
+        images=list(photos),
+        text=[list(row) for row in sentences],
+        semantic=semantic,
+        input_points=points,
+        input_labels=point_labels,
+        input_boxes=boxes,
+    ).to(model.device)
+    _, results = predict(model, processor, inputs, mask_threshold=mask_threshold)
+    found = []
+    maps = attention_maps(model, inputs).cpu().numpy() if attention else None
+    for index, (result, row) in enumerate(zip(results, sentences, strict=True)):
+        more = {"attention": None if maps is None else maps[index, : len(row)], "warning": photo_warning(model.config)}
+        flags = semantic if isinstance(semantic, bool) else semantic[index]
+        found.append(Segmentation.from_tensors(result, row, flags, **more))
+    return found
+
+
+@torch.no_grad()
+def predict(
+    model: EvfSamModel, processor: EvfSamProcessor, inputs: BatchFeature, *, mask_threshold: float = 0.0, **given: Any
+) -> tuple[EvfSamOutput, list[dict[str, Tensor]]]:
+    """The forward and its post-processing, on inputs that are prepared.
+
+    Args:
+        model: in evaluation mode, on any device.
+        processor: the model's own.
+        inputs: what the processor returned; tensors are moved to the model's device.
+        mask_threshold: logits above it are the mask.
+        **given: further inputs, such as image_embeddings of a photo that is encoded.
+
+    Returns:
+        What the model said; and for each photo the dict of `EvfSamProcessor.post_process_referring_segmentation`.
+    """
+    inputs = inputs.to(model.device)
+    outputs = model(**inputs, **given)
+    return outputs, processor.post_process_referring_segmentation(outputs, inputs, mask_threshold)
+
+
+__all__ = ["predict", "segment"]

@@ -1,0 +1,160 @@
+"""Every verb of the command line runs to its end, in both precisions, as the installed script."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+from evf_sam_cli import app
+from modeling_evf_sam.rendered_scenes.curriculum.recipe import read_recipe
+from tests.golden import GOLDEN_ENCODER, golden_config, original_tensors
+from tests.miniatures import coco_record, columns, run_lengths, write_json, write_lines, write_photo
+
+SCRIPT = Path(sys.executable).with_name("evf-sam")
+PATIENCE = 300  # seconds
+VERBS = {command.name for command in app.registered_commands}
+STEP = {"steps": 1, "batch_size": 2, "eval_every": 1, "warmup_steps": 0}
+
+# name of the run: what is typed in the folder of `place`, and what that leaves; {out} is a new folder
+RUNS = {
+    "segment": ("segment photo.png 'the red circle' star --model tiny --output {out}", ["result.json", "overlay.png"]),
+    "compare": ("compare photo.png star --model tiny --model other --output {out}/both.png", ["both.png"]),
+    "evaluate": ("evaluate --model tiny --size 2 --json {out}/scores.json", ["scores.json"]),
+    "train on rendered scenes": ("train --recipe curriculum.yaml --output {out}", ["model/model.safetensors"]),
+    "train on own photos": ("train --recipe finetuning.yaml --output {out}", ["model/model.safetensors"]),
+    "ablate": (
+        "ablate --foundation {out}/foundation --output {out}/rows --row beit3-text --set recipe=curriculum.yaml"
+        " --set sam_stage=embedding --set beit3_stage=reading --set seeds=[0] --set test_scenes=2"
+        " --set budget.steps=1 --set budget.warmup_steps=0",
+        ["rows/beit3-text/seed_0/scores.json"],
+    ),
+    "check-data": ("check-data own", []),
+    "annotate-boxes": ("annotate-boxes boxes.json photos --model tiny --output {out}", ["annotations.json"]),
+    "card": ("card tiny --output {out}/README.md", ["README.md"]),
+    "bench": ("bench --model tiny --prompts 1 --repeats 1 --json {out}/bench.json", ["bench.json"]),
+    "segment-dataset": (
+        "segment-dataset photos sentences.txt --model tiny --output {out} --device cpu",
+        ["*.parquet"],
+    ),
+    "convert": ("convert evf-sam --output {out} --verify", ["model.safetensors", "config.json"]),
+    "build": ("build --sam sam.pth --beit3 beit3.pth --tokenizer beit3.spm --output {out}", ["model.safetensors"]),
+    "tokenizer": ("tokenizer beit3.spm --output {out} --verify", ["tokenizer.json"]),
+}
+EXTRAS = {"segment-dataset": "ray", "demo": "gradio"}  # modules that come with an extra
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory, tiny_checkpoint, tiny_tokenizer, beit3_spm) -> Path:
+    """A folder with checkpoints, photos, data sets, recipes, and files as the authors publish them."""
+    folder = tmp_path_factory.mktemp("verbs")
+    for name in ("tiny", "other"):
+        shutil.copytree(tiny_checkpoint, folder / name)
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "photo.png")
+    (folder / "sentences.txt").write_text("the red circle\nstar")
+
+    boxes = [{"image_id": 1, "bbox": [2, 1, 5, 6]}]
+    write_photo(folder / "photos" / "one.jpg")
+    write_json(folder / "boxes.json", coco_record({1: "one.jpg"}, boxes))
+    write_photo(folder / "own" / "one.png")
+    for split in ("train", "test"):
+        lines = [{"image": "one.png", "text": "the left", "mask": run_lengths(columns(0, 4))}]
+        write_lines(folder / "own", split, lines)
+    _write_recipes(folder)
+
+    vocabulary = {**GOLDEN_ENCODER, "vocab_size": len(tiny_tokenizer) + 8}
+    release = original_tensors(golden_config(multimodal_config=vocabulary))
+    (folder / "evf-sam").mkdir()
+    save_file(release, folder / "evf-sam" / "model.safetensors")
+    (folder / "evf-sam" / "config.json").write_text('{"model_type": "evf"}')
+    for file, prefix in (("sam.pth", "visual_model."), ("beit3.pth", "mm_extractor.")):
+        part = {name.removeprefix(prefix): release[name] for name in release if name.startswith(prefix)}
+        torch.save(part, folder / file)
+    shutil.copy(beit3_spm, folder / "beit3.spm")
+    return folder
+
+
+def _write_recipes(folder: Path) -> None:
+    curriculum = read_recipe("rendered_scenes") | {"eval_scenes": 2, "workers": 0}
+    curriculum["tokenizer"] |= {"vocab_size": 400, "num_expressions": 500}
+    curriculum["model"]["multimodal_config"] |= {"num_hidden_layers": 1}
+    curriculum["model"]["sam_config"]["vision_config"] |= {"num_hidden_layers": 1, "global_attn_indexes": [0]}
+    curriculum["stages"] = {name: curriculum["stages"][name] | STEP for name in ("embedding", "reading", "text")}
+    finetuning = {
+        "model": "tiny",
+        "data": {
+            "datasets": [{"name": "jsonl:own", "split": "train"}],
+            "validation": {"name": "jsonl:own", "split": "test"},
+        },
+        **{
+            "steps": 2,
+            "batch_size": 2,
+            "per_device_batch_size": 2,
+            "warmup_steps": 1,
+            "eval_every": 2,
+            "save_every": 2,
+            "workers": 0,
+        },
+    }
+    for name, recipe in (("curriculum", curriculum), ("finetuning", finetuning)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def environment(request) -> dict[str, str]:
+    return {**os.environ, "EVF_SAM_DTYPE": request.param, "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.parametrize("name", [name for name, (command, _) in RUNS.items() if command.split()[0] in VERBS])
+def test_a_verb_does_its_work(name, place, environment, tmp_path):
+    _skip_without_extra(name)
+    command, results = RUNS[name]
+    arguments = shlex.split(command.format(out=tmp_path))
+    run = subprocess.run(
+        [SCRIPT, *arguments], cwd=place, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (run.returncode, "Warning" in run.stderr) == (0, False), run.stderr
+    assert run.stdout
+    assert [result for result in results if not list(tmp_path.glob(result))] == []
+    if name == "bench":
+        record = json.loads((tmp_path / "bench.json").read_text())
+        assert record["setting"]["dtype"] == environment["EVF_SAM_DTYPE"]
+
+
+def test_demo_serves_its_page_until_it_is_interrupted(place, environment):
+    _skip_without_extra("demo")
+    process = subprocess.Popen(
+        [SCRIPT, "demo", "--model", "tiny"], cwd=place, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+            with urlopen(address[0], timeout=PATIENCE) as answer:
+                assert "gradio" in answer.read().decode()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
+def _skip_without_extra(name: str) -> None:
+    if name in EXTRAS and find_spec(EXTRAS[name]) is None:
+        pytest.skip(f"{name} needs {EXTRAS[name]}, which comes with an extra")
+
+
+def test_no_verb_is_left_out():
+    assert VERBS <= {command.split()[0] for command, _ in RUNS.values()} | {"demo"}
