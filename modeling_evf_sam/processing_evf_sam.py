@@ -314,6 +314,8 @@ def _sizes(
     if len(sizes) != count:
         raise ValueError(f"target_sizes: give one (height, width) for each photo, {count} in all, not {len(sizes)}")
     return zip(sizes, [None] * count if reshaped is None else reshaped.tolist(), strict=True)
+
+
 def _refuse_model_alone(source: Any, subfolder: str) -> None:
     folder = Path(source, subfolder)
     names = ("processor_config.json", "preprocessor_config.json")

@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+FINISH_LOADING = PreTrainedModel._finalize_model_loading  # a transformers without it must fail here, not load leniently
+
 
 class StrictLoadingMixin:
     """Makes `from_pretrained` refuse a checkpoint that does not fit, with a ValueError that names the tensors.
@@ -17,7 +19,7 @@ class StrictLoadingMixin:
     @staticmethod
     def _finalize_model_loading(model: Any, load_config: Any, loading_info: Any) -> Any:
         lenient = replace(load_config, ignore_mismatched_sizes=True)  # or its own error, without names, comes first
-        info = PreTrainedModel._finalize_model_loading(model, lenient, loading_info)
+        info = FINISH_LOADING(model, lenient, loading_info)
         if not load_config.ignore_mismatched_sizes:
             _refuse_bad_tensors(load_config.pretrained_model_name_or_path, model, info)
         return info
