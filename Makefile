@@ -22,7 +22,7 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	MYPYPATH=conversion $(VENV)/bin/mypy conversion/*.py
+	$(VENV)/bin/mypy conversion/*.py
 	EVF_SAM_DTYPE=float32 $(VENV)/bin/pytest --numprocesses 2
 
 test-bfloat16: $(VENV)/test.stamp

@@ -12,13 +12,16 @@ from evf_sam_cli import (
     ablate,
     annotate_boxes,
     bench,
+    build,
     card,
     check_data,
     compare,
+    convert,
     demo,
     evaluate,
     segment,
     segment_dataset,
+    tokenizer,
     train,
 )
 
@@ -57,6 +60,9 @@ app.command("evaluate")(evaluate.run)
 app.command("check-data")(check_data.run)
 app.command("annotate-boxes")(annotate_boxes.run)
 app.command("card")(card.run)
+app.command("convert")(convert.run)
+app.command("build")(build.run)
+app.command("tokenizer")(tokenizer.run)
 app.command("bench")(bench.run)
 
 
@@ -73,7 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return app(arguments, prog_name="evf-sam", standalone_mode=False) or 0
     except TyperException as error:
         message = f"{error.format_message().rstrip('.')}: see --help"
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, _configuration_error()) as error:
         message = str(error)
     print("error:", " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def _configuration_error() -> type[Exception]:
+    """What transformers' configurations raise; asked for after an error, when that library is imported anyway."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    return StrictDataclassError

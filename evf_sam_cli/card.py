@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from evf_sam_cli.models import find_model
+
 
 def run(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or Hub id of a checkpoint.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, Hub id or short name of a checkpoint.")],
     evaluation: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="What `evaluate --json` wrote; may be repeated.")
     ] = None,
@@ -33,15 +35,18 @@ def run(
 
     It holds the Hub's metadata, examples that run, sizes, the figures of evaluations, limits and the citation.
     """
+    if image is not None and not image.is_file():
+        raise ValueError(f"picture '{image}' does not exist: check the path")
+    records = [_read_record(file) for file in evaluation or []]
+    found = find_model(model)
+
     from modeling_evf_sam.files import whole_folder
     from modeling_evf_sam.hub.card import checkpoint_card
 
-    if image is not None and not image.is_file():
-        raise ValueError(f"picture '{image}' does not exist: check the path")
     card = checkpoint_card(
-        model,
+        found,
         repository=repository,
-        evaluations=[_read_record(file) for file in evaluation or []],
+        evaluations=records,
         picture=image.name if image else None,
         license=license,
         base_models=base_model or [],

@@ -174,6 +174,7 @@ class EvfSamConfig(PreTrainedConfig):
         semantic_prompts: whether the weights were trained on prompts for every pixel of a category.
         bce_loss_weight: weight of the binary cross-entropy in the loss.
         dice_loss_weight: weight of the dice loss.
+        trained_on: "rendered_scenes" where the weights have seen nothing but drawn shapes.
     """
 
     model_type = "evf_sam"
@@ -199,6 +200,7 @@ class EvfSamConfig(PreTrainedConfig):
     semantic_prompts: bool = False
     bce_loss_weight: float = 1.0
     dice_loss_weight: float = 1.0
+    trained_on: str | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:

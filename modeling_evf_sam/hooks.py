@@ -16,7 +16,10 @@ class OriginalRelease(Protocol):
     """A release of the original authors, whose format the classes of this package do not know."""
 
     def config_dict(self) -> dict[str, Any]:
-        """Arguments of `EvfSamConfig`."""
+        """Arguments of `EvfSamConfig`, by its config.json alone."""
+
+    def measured_config_dict(self) -> dict[str, Any]:
+        """Arguments of `EvfSamConfig`, by its weights."""
 
     def state_dict(self, *, image_size: int) -> dict[str, Tensor]:
         """The weights by the names of `EvfSamModel.state_dict()`, for a SAM's view of this side."""
@@ -47,6 +50,42 @@ class Hooks:
 
 
 HOOKS = Hooks()
+
+
+class LoadReleaseMixin:
+    """`from_pretrained` of a model that reads releases of the original authors as if they were ours."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load weights as `PreTrainedModel.from_pretrained` does, and refuse a checkpoint that does not fit.
+
+        Releases of the original authors are read as they are, sizes by their weights; `use_safetensors=False` allows
+        those that are pickles (they are opened with weights_only).
+
+        Raises:
+            ValueError: if tensors are missing, unknown, misshapen or not finite; the message names them. Also for a
+                release that is pickled, unless that is allowed.
+            OSError: no such folder, and no such repository in reach.
+        """
+        load = super().from_pretrained  # type: ignore[misc]
+        release = HOOKS.find_release(pretrained_model_name_or_path, **kwargs)
+        if release is None:
+            return load(pretrained_model_name_or_path, *args, **kwargs)
+        try:
+            return load(None, *args, **_release_arguments(cls, release, kwargs))
+        except ValueError as error:
+            raise ValueError(f"{pretrained_model_name_or_path}: {error}") from error
+
+
+def _release_arguments(model_class: Any, release: OriginalRelease, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `from_pretrained` with the configuration and the tensors of an original release."""
+    config_class = model_class.config_class
+    config = kwargs.get("config") or config_class(**release.measured_config_dict())
+    changes = {name: value for name, value in kwargs.items() if name in config_class.__annotations__}
+    if changes:
+        config = config_class(**{**config.to_dict(), **changes})
+    kwargs = {name: value for name, value in kwargs.items() if name not in changes}
+    return {**kwargs, "config": config, "state_dict": release.state_dict(image_size=config.view_size)}
 
 
 class PushCodeMixin:

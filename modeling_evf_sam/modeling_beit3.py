@@ -23,6 +23,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_evf_sam import Beit3Config
+from .strict_loading import StrictLoadingMixin
 
 POSITION_OFFSET = 2  # rows 0 and 1 of both position tables are never used, as in fairseq
 
@@ -183,7 +184,7 @@ class Beit3Embeddings(nn.Module):
         return tokens if attention_mask is None else tokens * attention_mask[..., None].to(tokens.dtype)
 
 
-class Beit3PreTrainedModel(PreTrainedModel):
+class Beit3PreTrainedModel(StrictLoadingMixin, PreTrainedModel):
     """Weight initialisation and the abilities that transformers asks about."""
 
     config: Beit3Config

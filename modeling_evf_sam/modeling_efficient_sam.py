@@ -25,6 +25,7 @@ from transformers.models.sam.modeling_sam import (
 )
 
 from .configuration_evf_sam import EfficientSamConfig, EfficientSamMaskDecoderConfig
+from .strict_loading import StrictLoadingMixin
 
 PROMPT_SLOTS = 6  # points of every prompt of the original; a box is two of them, its corners
 NO_POINT = -1  # coordinates and label of an empty slot
@@ -233,7 +234,7 @@ class EfficientSamMaskDecoder(nn.Module):
         return masks[:, :, chosen], scores[:, :, chosen]
 
 
-class EfficientSamModel(SamPreTrainedModel):
+class EfficientSamModel(StrictLoadingMixin, SamPreTrainedModel):
     """EfficientSAM, whose parts are called as those of transformers' `SamModel` are."""
 
     config: EfficientSamConfig

@@ -18,7 +18,7 @@ from transformers.utils.generic import TransformersKwargs, merge_with_config_def
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_evf_sam import EvfSamConfig
-from .hooks import PushCodeMixin
+from .hooks import LoadReleaseMixin, PushCodeMixin
 from .loss_evf_sam import mask_losses
 from .modeling_beit3 import Beit3Attention, Beit3Layer
 from .multimodal_encoders import multimodal_encoder
@@ -73,7 +73,7 @@ class EvfSamProjector(nn.Module):
         return self.fc2(self.fc1(features).relu())
 
 
-class EvfSamPreTrainedModel(StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
+class EvfSamPreTrainedModel(LoadReleaseMixin, StrictLoadingMixin, PushCodeMixin, PreTrainedModel):
     """Loading, and the abilities that transformers asks about."""
 
     config: EvfSamConfig

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -78,9 +79,11 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
 
         Raises:
             ValueError: the release has no tokenizer; the message names the fix.
+            OSError: a folder has no processor, or there is no such folder and no such repository in reach.
         """
         release = HOOKS.find_release(pretrained_model_name_or_path, **kwargs)
         if release is None:
+            _refuse_model_alone(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         return cls.from_config(EvfSamConfig(**release.config_dict()), release.tokenizer())
 
@@ -311,6 +314,16 @@ def _sizes(
     if len(sizes) != count:
         raise ValueError(f"target_sizes: give one (height, width) for each photo, {count} in all, not {len(sizes)}")
     return zip(sizes, [None] * count if reshaped is None else reshaped.tolist(), strict=True)
+
+
+def _refuse_model_alone(source: Any, subfolder: str) -> None:
+    folder = Path(source, subfolder)
+    names = ("processor_config.json", "preprocessor_config.json")
+    if folder.is_dir() and not any((folder / name).is_file() for name in names):
+        raise OSError(
+            f"'{folder}' has no processor: save the model's beside it with processor.save_pretrained, or convert the "
+            "release again with --tokenizer beit3.spm"
+        )
 
 
 def _refuse(missing: str, values: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from modeling_evf_sam import EvfSamImageProcessor, EvfSamModel
 from modeling_evf_sam.image_processing_evf_sam import resize_mask_logits
-from modeling_evf_sam.originals.converting import convert_state_dict, detect_config, ignored_names
+from modeling_evf_sam.originals.converting import convert_state_dict, ignored_names
+from modeling_evf_sam.originals.sizes import detect_config
 from tests.golden import SYSTEMS, drawn_photo, golden_config, golden_inputs, golden_outputs, original_tensors
 
 LOGITS, LOSS, VIEW = 1e-4, 1e-5, 1e-5  # agreement with the original

@@ -42,6 +42,13 @@ def test_auto_classes_know_ours_whatever_was_imported_before(before):
     ]
 
 
-def test_the_import_leaves_out_what_is_slow_to_import():
-    slow = {"transformers.modeling_utils", "transformers.processing_utils", "transformers.pipelines"}
-    assert run(f"import sys, modeling_evf_sam; print({slow} & set(sys.modules))").strip() == "set()"
+LIST = "import sys; print(*sys.modules)"
+MODEL_FILES = {"clip", "sam", "vilt"}  # of transformers, which classes here build on
+
+
+def test_the_import_costs_what_transformers_costs():
+    theirs = set(run(f"from transformers import AutoModel, AutoProcessor, pipeline; {LIST}").split())
+    ours = set(run(f"import modeling_evf_sam; {LIST}").split()) - theirs
+
+    assert {name.partition(".")[0] for name in ours} == {"modeling_evf_sam", "transformers"}  # no other library
+    assert {name.split(".")[2] for name in ours if name.startswith("transformers.models.")} == MODEL_FILES

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamVisionModel
+from transformers.models.sam.modeling_sam import SamModel, SamVisionModel
 
 from modeling_evf_sam.bench.measuring import Action
 from modeling_evf_sam.inference.quantization import quantize_linear_layers
@@ -126,7 +126,7 @@ class Calls:
 
 def transformers_encoder(model: EvfSamModel) -> SamVisionModel | None:
     """The image encoder of transformers' `SamModel` with a model's weights in float32; None if that is no SAM-1."""
-    if model.config.sam_config.model_type != "sam":
+    if not isinstance(model.sam, SamModel):
         return None
     config = model.config.sam_config.vision_config
     encoder = SamVisionModel._from_config(config, attn_implementation="sdpa", dtype=torch.float32)

@@ -9,17 +9,17 @@ import torch
 from huggingface_hub import EvalResult, ModelCardData
 from transformers.utils.hub import cached_file
 
-from modeling_evf_sam import EvfSamConfig, EvfSamModel
-from modeling_evf_sam.evaluation.metrics import PRECISION_THRESHOLDS
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.hub.code import TASK
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 
 HUB_TASK = "image-segmentation"  # the closest of the Hub's own tasks
 TAGS = ["referring-expression-segmentation", "evf-sam"]
-FIGURES = {
-    "giou": "gIoU",
-    "ciou": "cIoU",
-    **{f"precision@{threshold}": f"P@{threshold}" for threshold in PRECISION_THRESHOLDS},
-}
+FIGURES = {"giou": "gIoU", "ciou": "cIoU"}  # and P@0.5 for "precision@0.5", at whatever thresholds there are
+RENDERED_PHOTOS = 500  # what makes a whole evaluation of rendered scenes, of which a split has no end
+DRAWN = "rendered_scenes"  # `EvfSamConfig.trained_on` of a checkpoint that has seen no photo
+SENTENCES = ("the zebra on the left", "the tallest tree")
+DRAWN_SENTENCES = ("the pink star", "the largest circle")
 KINDS = {
     "beit3": "BEIT-3",
     "clip": "CLIP",
@@ -29,13 +29,18 @@ KINDS = {
     "efficient_sam": "EfficientSAM",
 }
 
+DRAWN_ALONE = """
+
+**It knows drawn shapes alone**: coloured circles, squares, triangles and stars. It has never seen a photograph. For
+photos, take a released checkpoint: `evf-sam segment photo.jpg "zebra top left" --model evf-sam-multitask`."""
+
 USE_PIPELINE = """\
 ```python
 import modeling_evf_sam  # knows the task
 from transformers import pipeline
 
 segment = pipeline("{task}", model="{place}")
-for found in segment("photo.jpg", text=["the zebra on the left", "the tallest tree"]):
+for found in segment("photo.jpg", text=["{first}", "{second}"]):
     print(found["label"], found["score"], found["box"])
     found["mask"].save(found["label"] + ".png")
 ```"""
@@ -49,7 +54,7 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 model = EvfSamModel.from_pretrained("{place}")
 processor = EvfSamProcessor.from_pretrained("{place}")
 photo = Image.open("photo.jpg")
-inputs = processor(images=photo, text=["the zebra on the left", "the tallest tree"])
+inputs = processor(images=photo, text=["{first}", "{second}"])
 with torch.no_grad():
     outputs = model(**inputs)
 (result,) = processor.post_process_referring_segmentation(outputs, inputs)
@@ -63,7 +68,7 @@ Without the package, with transformers alone, which then runs the code of this r
 from transformers import pipeline
 
 segment = pipeline("{task}", model="{place}", trust_remote_code=True)
-print(segment("photo.jpg", text="the zebra on the left"))
+print(segment("photo.jpg", text="{first}"))
 ```"""
 
 CITATION = """\
@@ -90,15 +95,21 @@ def metadata(**more: Any) -> ModelCardData:
     return ModelCardData(library_name="transformers", pipeline_tag=HUB_TASK, tags=tags, **more)
 
 
-def usage(place: str | Path, with_code: bool = False) -> str:
+def usage(place: str | Path, *, with_code: bool = False, drawn: bool = False) -> str:
     """How to use a checkpoint, as code that runs.
 
     Args:
         place: what the code loads, a Hub id or a folder.
         with_code: whether it lies there with the code of the package.
+        drawn: whether it knows drawn shapes alone, so that one is asked for.
     """
     parts = [USE_PIPELINE, "Or by hand:", USE_MODEL, *([USE_CODE] if with_code else [])]
-    return "\n\n".join(parts).format(task=TASK, place=place)
+    return fill("\n\n".join(parts), place, DRAWN_SENTENCES if drawn else SENTENCES)
+
+
+def fill(example: str, place: str | Path, sentences: tuple[str, str] = SENTENCES) -> str:
+    """An example that loads `place` and asks for two things."""
+    return example.format(task=TASK, place=place, first=sentences[0], second=sentences[1])
 
 
 def checkpoint_card(
@@ -116,7 +127,8 @@ def checkpoint_card(
     Args:
         model: a folder or a Hub id; its configuration is read, not its weights.
         repository: the Hub id that the examples load; default `model`.
-        evaluations: records that `evf-sam evaluate --json` wrote about this checkpoint.
+        evaluations: records that `evf-sam evaluate --json` wrote about this checkpoint. One of a part of a split is
+            shown as such, and is not in the metadata.
         picture: name of a picture of a result, which lies beside the card.
         license: identifier of the weights' licence on the Hub.
         base_models: Hub ids of what it was made from.
@@ -134,23 +146,26 @@ def checkpoint_card(
     title = Path(place).name
     for record in evaluations:
         _check_record(record, model)
-    sections = {"Use": usage(place, with_code), "Sizes": _sizes(config)}
+    drawn = config.trained_on == DRAWN
+    whole = [record for record in evaluations if not _is_part(record)]
+    sections = {"Use": usage(place, with_code=with_code, drawn=drawn), "Sizes": _sizes(config)}
     if evaluations:
         sections["Scores"] = _scores(evaluations)
     return assemble(
         title,
         "A sentence in, a mask out: an EVF-SAM ([paper](https://arxiv.org/abs/2406.20076)), whose encoder turns "
         f"{reads} into a prompt for a Segment Anything model."
+        + (DRAWN_ALONE if drawn else "")
         + (f"\n\n![A result of this checkpoint]({picture})" if picture else ""),
         {**sections, "Limits": _limits(config, semantic), "Citation": CITATION},
         metadata(
             license=license,
             base_model=list(base_models) or None,
             datasets=list(datasets) or None,
-            metrics=[name for name in FIGURES if any(name in record for record in evaluations)] or None,
+            metrics=_figures(whole) or None,
             tags=["custom_code"] if with_code else [],
             model_name=title,
-            eval_results=[result for record in evaluations for result in _eval_results(record)] or None,
+            eval_results=[result for record in whole for result in _eval_results(record)] or None,
         ),
     )
 
@@ -176,27 +191,47 @@ def _dataset(record: Mapping[str, Any]) -> str:
 
 
 def _eval_results(record: Mapping[str, Any]) -> Iterable[EvalResult]:
-    for name, label in FIGURES.items():
-        if name in record:
-            yield EvalResult(
-                task_type=HUB_TASK,
-                dataset_type=_dataset(record),
-                dataset_name=_dataset(record),
-                dataset_split=record["split"],
-                metric_type=name,
-                metric_name=label,
-                metric_value=round(100 * record[name], 2),
-            )
+    for name in _figures([record]):
+        yield EvalResult(
+            task_type=HUB_TASK,
+            dataset_type=_dataset(record),
+            dataset_name=_dataset(record),
+            dataset_split=record["split"],
+            metric_type=name,
+            metric_name=_label(name),
+            metric_value=round(100 * record[name], 2),
+        )
+
+
+def _figures(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the figures that some record has."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return [*(name for name in FIGURES if name in names), *(name for name in names if name.startswith("precision@"))]
+
+
+def _label(name: str) -> str:
+    return FIGURES.get(name, name.replace("precision", "P"))
+
+
+def _is_part(record: Mapping[str, Any]) -> bool:
+    """Whether fewer photos were scored than the split has."""
+    whole = record.get("of_photos", RENDERED_PHOTOS if record["dataset"] == DRAWN else 0)
+    return record.get("photos", whole) < whole
 
 
 def _scores(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    names = [name for name in FIGURES if any(name in record for record in evaluations)]
-    rows = [["dataset", "split", "kind", "sentences", *(FIGURES[name] for name in names)]]
+    names = _figures(evaluations)
+    rows = [["dataset", "split", "kind", "sentences", *map(_label, names)]]
     for record in evaluations:
         for kind, figures in {"all": record, **record.get("by_kind", {})}.items():
             numbers = [f"{100 * figures[name]:.1f}" if name in figures else "" for name in names]
-            rows.append([_dataset(record), record["split"] or "", kind, str(figures["sentences"]), *numbers])
+            rows.append([_dataset(record), _split(record), kind, str(figures["sentences"]), *numbers])
     return "In percent, by `evf-sam evaluate`.\n\n" + _table(rows)
+
+
+def _split(record: Mapping[str, Any]) -> str:
+    part = f" ({record['photos']} photos alone: no score of the split)" if _is_part(record) else ""
+    return f"{record['split'] or ''}{part}"
 
 
 def _sizes(config: EvfSamConfig) -> str:

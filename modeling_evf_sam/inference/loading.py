@@ -6,11 +6,12 @@ from contextlib import contextmanager
 import huggingface_hub
 import torch
 import transformers
-from transformers.utils import cached_file
 
 from modeling_evf_sam.inference.precision import default_dtype
 from modeling_evf_sam.inference.quantization import quantize
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.originals.downloads import find_config
+from modeling_evf_sam.originals.tokenizer import refuse_long_vocabulary
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}  # as it is loaded
@@ -39,7 +40,9 @@ def load_model(
     with _quiet():
         check_source(source)
         processor = EvfSamProcessor.from_pretrained(source)
-        model = EvfSamModel.from_pretrained(source, dtype=loaded_in).to(target).eval()
+        model = EvfSamModel.from_pretrained(source, dtype=loaded_in)
+    refuse_long_vocabulary(processor.tokenizer, model.config)
+    model = model.to(target).eval()
     return quantize(model) if dtype == "int8" else model, processor
 
 
@@ -65,7 +68,7 @@ def check_source(source: str) -> None:
     """Refuses what is neither a folder with a config.json nor a Hub id in reach."""
     reason = "no such file"
     try:
-        if cached_file(source, "config.json") is not None:
+        if find_config(source) is not None:
             return
     except OSError as error:
         reason = str(error).splitlines()[0]

@@ -1,7 +1,9 @@
-"""Model cards."""
+"""The card of a converted result: what it was made from, file by file."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from modeling_evf_sam.hub.card import assemble, metadata
 
 # Files and releases by the names under which they are published -> the same weights on the Hub.
 BASE_MODELS = {
@@ -16,32 +18,12 @@ BASE_MODELS = {
     },
 }
 
-CARD = """\
----
-license: apache-2.0
-library_name: transformers
-pipeline_tag: image-segmentation
-tags:
-  - referring-expression-segmentation
-  - evf-sam
-{base_models}---
-
-# {title}
-
-{text}
-
-## Use
-
-{usage}
-
-## Made from
-
+MADE_FROM = """\
 | file | bytes | sha256 |
 |---|---|---|
-{sources}
+{rows}
 
-`conversion_report.json` has the sha256 of every file of the result.
-"""
+`conversion_report.json` has the sha256 of every file of the result."""
 
 TOKENIZER_USAGE = """\
 ```python
@@ -65,10 +47,10 @@ def model_card(
         sources: rows with file, bytes and sha256.
     """
     known = [BASE_MODELS[name] for name in names if name in BASE_MODELS]
-    return CARD.format(
-        title=title,
-        text=text,
-        usage=usage,
-        base_models="".join(["base_model:\n", *(f"  - {name}\n" for name in known)]) if known else "",
-        sources="\n".join(f"| {row['file']} | {row['bytes']} | {row['sha256']} |" for row in sources),
+    rows = "\n".join(f"| {row['file']} | {row['bytes']} | {row['sha256']} |" for row in sources)
+    return assemble(
+        title,
+        text,
+        {"Use": usage, "Made from": MADE_FROM.format(rows=rows)},
+        metadata(license="apache-2.0", base_model=known or None),
     )

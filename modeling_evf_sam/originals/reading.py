@@ -48,6 +48,21 @@ def read_tensors(path: str | Path, allow_pickle: bool = False) -> dict[str, Tens
     return _read_file(path, allow_pickle)
 
 
+def read_source(path: Path, *, use_pickle: bool = False) -> tuple[dict[str, Tensor], list[Path]]:
+    """The tensors of a file or folder, mapped into memory, and the files that they lie in.
+
+    A pickle is read where `path` is that file itself, or `use_pickle` is true.
+    """
+    allowed = use_pickle or path.suffix in PICKLES
+    tensors = read_tensors(path, allow_pickle=allowed)
+    if path.is_dir():
+        path = find_weights(path, allowed)
+    if not path.name.endswith(".index.json"):
+        return tensors, [path]
+    shards = set(json.loads(path.read_text())["weight_map"].values())
+    return tensors, [path, *(path.parent / shard for shard in sorted(shards))]
+
+
 def refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
     """Check that no tensor holds NaN or an infinity, one at a time.
 
@@ -162,7 +177,7 @@ def _read_pickle(path: Path) -> Mapping[Any, Any]:
 def _pickle_refused(path: Path) -> ValueError:
     return ValueError(
         f"'{path}' is pickled, and pickles can run code: give a .safetensors file, "
-        "or allow to read its tensors alone (use_safetensors=False in from_pretrained, --use-pickle in conversion/)"
+        "or allow to read its tensors alone (use_safetensors=False in from_pretrained, `evf-sam convert --use-pickle`)"
     )
 
 

@@ -6,40 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
-from modeling_evf_sam import EvfSamConfig
-from modeling_evf_sam.originals.converting import (
-    POSITIONS,
-    convert_state_dict,
-    detect_config,
-    ignored_names,
-    original_state_dict,
-)
-from modeling_evf_sam.originals.releases import ORIGINAL_MODEL_TYPE, find_release, is_multitask
-from modeling_evf_sam.originals.result import NO_TOKENIZER, Converted, processor_writer
-from modeling_evf_sam.originals.sources import (
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.originals.converting import POSITIONS, convert_state_dict, ignored_names, original_state_dict
+from modeling_evf_sam.originals.reading import read_source
+from modeling_evf_sam.originals.releases import find_release, is_multitask
+from modeling_evf_sam.originals.settings import original_settings
+from modeling_evf_sam.originals.sizes import detect_config
+from modeling_evf_sam.originals.tokenizer import (
     SENTENCEPIECE,
     TOKENIZER_CONFIG,
     TOKENIZER_FILES,
     open_sentencepiece,
     read_sentencepiece,
-    read_source,
+    read_tokenizer,
     refuse_long_vocabulary,
 )
+from modeling_evf_sam.originals.writing import NO_TOKENIZER, Converted, processor_writer
 from modeling_evf_sam.processing_evf_sam import SEMANTIC_TOKEN
 
 FAMILIES = {"sam": "SAM-1", "sam2": "SAM-2", "efficient_sam": "EfficientSAM"}
-# The sizes that the original code builds: (kind, width, layers, side of the view) -> class and `sam_scale`.
-ORIGINAL_SAMS = {
-    ("sam", 1280, 32, 1024): ("EvfSamModel", "huge"),
-    ("sam2", 144, 48, 1024): ("EvfSam2Model", "large"),
-    ("sam2", 96, 12, 1024): ("EvfSam2Model", "tiny"),
-    ("efficient_sam", 384, 12, 1024): ("EvfEffiSamModel", "small"),
-    ("efficient_sam", 192, 12, 1024): ("EvfEffiSamModel", "tiny"),
-}
-# (width, layers, side of the view) -> `mm_extractor_scale`.
-ORIGINAL_ENCODERS = {(1024, 24, 224): "large", (768, 12, 224): "base"}
 
 
 def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool, multitask: bool | None) -> Converted:
@@ -54,16 +39,15 @@ def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool, mult
     Raises:
         ValueError: there is no such release, or it cannot be read.
     """
-    path = _locate(source, use_pickle)
+    path, folder = _locate(source, use_pickle)
     tensors, files = read_source(path, use_pickle=use_pickle)
     if any(name.startswith("multimodal_encoder.") for name in tensors):
         raise ValueError(f"'{source}' is in our format already: load it, or give --to-original")
-    folder = path if path.is_dir() else path.parent
     name = Path(source).resolve().name if path.is_dir() else path.resolve().parent.name
     if multitask is None:
-        multitask = is_multitask(folder, name) or "multitask" in path.name
+        multitask = is_multitask(folder, name, path.name)
     config = detect_config(tensors, multitask=multitask)
-    words = _tokenizer(folder, tokenizer, semantic=multitask)
+    words = read_sentencepiece(tokenizer, semantic=multitask) if tokenizer else read_tokenizer(folder)
     if words is not None:
         refuse_long_vocabulary(words, config)
     converted = convert_state_dict(tensors)
@@ -85,21 +69,15 @@ def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool, mult
     )
 
 
-def _locate(source: str, use_pickle: bool) -> Path:
-    if Path(source).exists():
-        return Path(source)
+def _locate(source: str, use_pickle: bool) -> tuple[Path, Path]:
+    """The file or the folder with the weights, and the folder with the tokenizer."""
+    path = Path(source)
+    if path.exists():
+        return path, path if path.is_dir() else path.parent
     release = find_release(source, use_safetensors=False if use_pickle else None)
     if release is None:
-        raise ValueError(f"'{source}' is no file, no folder, and no release of EVF-SAM in reach on the Hub")
-    return release.folder
-
-
-def _tokenizer(folder: Path, file: Path | None, *, semantic: bool) -> Any | None:
-    if file is not None:
-        return read_sentencepiece(file, semantic=semantic)
-    if any((folder / name).is_file() for name in TOKENIZER_FILES[:2]):
-        return AutoTokenizer.from_pretrained(folder)
-    return None
+        raise ValueError(f"'{source}' is no release of EVF-SAM's authors: give a folder, a weight file, or a Hub id")
+    return release.weights, release.texts
 
 
 def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | None) -> Converted:
@@ -116,7 +94,7 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
     if not (folder / "config.json").is_file():
         raise ValueError(f"'{folder}' is no folder of ours: it has no config.json")
     config = EvfSamConfig.from_pretrained(folder)
-    settings = _original_config(config)
+    settings = original_settings(config)
     ours, files = read_source(folder)
     video, video_files = read_source(memory) if memory else (None, [])
     original = original_state_dict(ours, video)
@@ -136,36 +114,6 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
         ignored=[],
         write_rest=_original_writer(folder, settings, config, tokenizer),
     )
-
-
-def _original_config(config: EvfSamConfig) -> dict[str, Any]:
-    """The original's config.json."""
-    sam, encoder = config.sam_config, config.multimodal_config
-    vision = sam.vision_config
-    if sam.model_type == "sam2":
-        backbone = vision.backbone_config
-        size = (sam.model_type, backbone.hidden_size, sum(backbone.blocks_per_stage), config.view_size)
-    else:
-        size = (sam.model_type, vision.hidden_size, vision.num_hidden_layers, config.view_size)
-    encoder_size = (encoder.hidden_size, encoder.num_hidden_layers, encoder.image_size)
-    if size not in ORIGINAL_SAMS or encoder_size not in ORIGINAL_ENCODERS:
-        raise ValueError(
-            f"the original code builds no {size[0]} of width {size[1]}, {size[2]} layers and {size[3]} px "
-            f"with a BEIT-3 of width {encoder_size[0]}, {encoder_size[1]} layers and {encoder_size[2]} px"
-        )
-    architecture, scale = ORIGINAL_SAMS[size]
-    return {
-        "model_type": ORIGINAL_MODEL_TYPE,
-        "architectures": [architecture],
-        "sam_scale": scale,
-        "mm_extractor_scale": ORIGINAL_ENCODERS[encoder_size],
-        "hidden_size": encoder.hidden_size,
-        "out_dim": config.prompt_size,
-        "pad_token_id": 1,
-        "bos_token_id": 0,
-        "eos_token_id": 2,
-        "tie_word_embeddings": False,
-    }
 
 
 def _original_writer(

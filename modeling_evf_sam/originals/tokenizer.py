@@ -1,59 +1,71 @@
-"""From a sentencepiece model to a tokenizer folder."""
+"""BEIT-3's tokenizer: from its sentencepiece model or from a folder, and whether a model has a row for each token."""
 
+import json
+import shutil
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
-from modeling_evf_sam import EvfSamConfig, EvfSamProcessor
-from modeling_evf_sam.files import whole_folder
-from modeling_evf_sam.originals.card import TOKENIZER_USAGE
-from modeling_evf_sam.originals.result import push, refuse_used, tell, write_readme, write_report
-from modeling_evf_sam.originals.sources import open_sentencepiece, read_sentencepiece
-from modeling_evf_sam.originals.weights import file_rows
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.processing_evf_sam import SEMANTIC_TOKEN
 
-PROBES = ("zebra top left", "Ünïcode naïve café", "左边的斑马", "  double  spaces\tand tabs ", "the 3rd cup, left", "")
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
 
-
-def write_tokenizer(source: Path, output: Path, *, semantic: bool, verify: bool, push_to_hub: str | None) -> None:
-    """Write a tokenizer for BEIT-3 whole or not at all, print what was done, and upload it if asked for.
-
-    Raises:
-        ValueError: `source` is no sentencepiece model, `output` has files in it, or `verify` finds a difference.
-            Nothing is left behind.
-    """
-    refuse_used(output)
-    tokenizer = EvfSamProcessor.from_config(EvfSamConfig(), read_sentencepiece(source, semantic=semantic)).tokenizer
-    report: dict[str, Any] = {
-        "title": "Tokenizer of BEIT-3",
-        "text": f"{len(tokenizer)} tokens, {'with' if semantic else 'without'} `[semantic]`; "
-        f"a sentence has {tokenizer.model_max_length} at the most.",
-        "sources": file_rows([source]),
-        "verified": verify,
-    }
-    with whole_folder(output) as folder:
-        tokenizer.save_pretrained(folder)
-        if verify:
-            compare_reloaded(source, folder)
-        write_readme(folder, report, usage=TOKENIZER_USAGE, names=[], place=push_to_hub or output)
-        write_report(folder, report)
-    tell(report, output)
-    push(output, report, push_to_hub)
+SENTENCEPIECE = "sentencepiece.bpe.model"  # the name that XLM-R's tokenizer looks for
+VOCABULARIES = ("tokenizer.json", SENTENCEPIECE)  # a folder with a tokenizer has one of them
+TOKENIZER_FILES = (*VOCABULARIES, "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json")
+TOKENIZER_CONFIG = json.dumps({"tokenizer_class": "XLMRobertaTokenizer"}, indent=2) + "\n"
 
 
-def compare_reloaded(source: Path, folder: Path) -> None:
-    """Load a tokenizer as any user would, and compare its pieces and some sentences with sentencepiece's own.
+def read_tokenizer(folder: Path) -> Any | None:
+    """The tokenizer in a folder; None where there is none."""
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        return None
+    # With a configuration of no kind, or transformers looks for one that it knows in the folder's config.json.
+    return AutoTokenizer.from_pretrained(folder, config=PreTrainedConfig())
 
-    XLM-R's rule: a piece's id is one more than in the file, and unknown pieces, 0 there, are 3.
+
+def read_sentencepiece(file: Path, *, semantic: bool) -> Any:
+    """An XLM-R tokenizer from a sentencepiece model, with "[semantic]" as a token of its own if asked for.
+
+    transformers builds it right only from a folder in which the model has a certain name.
 
     Raises:
-        ValueError: they differ.
+        ValueError: the file is no sentencepiece model.
     """
-    pieces, tokenizer = open_sentencepiece(source), AutoTokenizer.from_pretrained(folder)
-    names = [pieces.id_to_piece(index) for index in range(3, pieces.vocab_size())]
-    if tokenizer.convert_ids_to_tokens(list(range(4, pieces.vocab_size() + 1))) != names:
-        raise ValueError(f"the tokenizer's pieces differ from those of '{source}' after loading")
-    for probe in PROBES:
-        expected = [0, *(index + 1 if index else 3 for index in pieces.encode(probe)), 2]
-        if tokenizer(probe).input_ids != expected:
-            raise ValueError(f"the tokenizer reads {probe!r} otherwise than '{source}' after loading")
+    open_sentencepiece(file)
+    with TemporaryDirectory() as folder:
+        shutil.copyfile(file, Path(folder, SENTENCEPIECE))
+        Path(folder, "tokenizer_config.json").write_text(TOKENIZER_CONFIG)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if semantic:
+        tokenizer.add_special_tokens({"additional_special_tokens": [SEMANTIC_TOKEN]})
+    return tokenizer
+
+
+def open_sentencepiece(file: Path) -> "SentencePieceProcessor":
+    """A sentencepiece model; a ValueError says what is wrong with the file."""
+    from sentencepiece import SentencePieceProcessor
+
+    if not file.is_file():
+        raise FileNotFoundError(f"tokenizer '{file}' does not exist: check the path")
+    try:
+        return SentencePieceProcessor(model_file=str(file))
+    except RuntimeError as error:
+        raise ValueError(f"'{file}' is no sentencepiece model: give BEIT-3's beit3.spm") from error
+
+
+def refuse_long_vocabulary(tokenizer: Any, config: EvfSamConfig) -> None:
+    """Check that the model has a row for each token.
+
+    Raises:
+        ValueError: it has not.
+    """
+    rows = config.get_text_config().vocab_size
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model {rows}: give the model's own tokenizer"
+        )

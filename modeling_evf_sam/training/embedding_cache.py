@@ -23,7 +23,6 @@ from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 ENCODER = "sam.vision_encoder."
-SAM2_LEVELS = ("sam.mask_decoder.conv_s0.", "sam.mask_decoder.conv_s1.", "sam.no_memory_embedding")
 SAM_VIEW = ("image_size", "image_layout", "image_mean", "image_std")  # what the encoder's view depends on
 
 
@@ -45,7 +44,7 @@ class EmbeddingCache:
     def __init__(
         self, folder: str | Path, model: EvfSamModel, image_processor: EvfSamImageProcessor, dtype: torch.dtype
     ) -> None:
-        prefixes = (ENCODER, *SAM2_LEVELS) if model.config.sam_config.model_type == "sam2" else (ENCODER,)
+        prefixes = model.family.encoder_weights
         trained = [name for name, p in model.named_parameters() if p.requires_grad and name.startswith(prefixes)]
         if trained:
             raise ValueError(f"an embedding_cache holds what {trained[0]} makes: take its part out of trained_parts")

@@ -8,8 +8,8 @@ from transformers import AutoTokenizer, set_seed
 from modeling_evf_sam import DEFAULT_CHECKPOINT
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
-from modeling_evf_sam.originals.converting import convert_state_dict, refuse_misfits
-from modeling_evf_sam.originals.reading import PICKLES, read_tensors
+from modeling_evf_sam.originals.foundations import build_from_parts, read_part
+from modeling_evf_sam.originals.tokenizer import refuse_long_vocabulary
 from modeling_evf_sam.presets import PRESETS
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.training.recipe import FinetuneRecipe
@@ -33,27 +33,13 @@ def _fresh(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:
     if recipe.tokenizer is None:
         raise ValueError("a model with fresh weights needs a tokenizer: set tokenizer to the folder of one")
     config = EvfSamConfig(**(PRESETS[recipe.model] if isinstance(recipe.model, str) else recipe.model))
+    files = {"sam": recipe.sam, "multimodal_encoder": recipe.beit3}
+    parts = [read_part(module, Path(file)) for module, file in files.items() if file is not None]
     model = EvfSamModel(config)
-    for part, prefix, file in (("sam", "sam.", recipe.sam), ("beit3", "multimodal_encoder.", recipe.beit3)):
-        if file is not None:
-            _put(model, prefix, Path(file), part)
-    processor = EvfSamProcessor.from_config(config, AutoTokenizer.from_pretrained(recipe.tokenizer))
-    tokens, rows = len(processor.tokenizer), config.get_text_config().vocab_size
-    if tokens > rows:
-        raise ValueError(f"tokenizer '{recipe.tokenizer}' has {tokens} tokens, the model {rows}: give the model's own")
-    return model, processor
-
-
-def _put(model: EvfSamModel, prefix: str, file: Path, part: str) -> None:
-    """Copy one published part into a fresh model."""
-    try:
-        tensors = read_tensors(file, allow_pickle=file.suffix in PICKLES)
-        converted = convert_state_dict(tensors, image_size=model.config.view_size)
-        own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(prefix)}
-        refuse_misfits(converted, own)
-    except ValueError as error:
-        raise ValueError(f"{part} '{file}' does not fit the model ({error}): give the file of its size") from error
-    model.load_state_dict(converted, strict=False)
+    model.load_state_dict(build_from_parts(config, parts, seed=recipe.seed), strict=False)
+    tokenizer = AutoTokenizer.from_pretrained(recipe.tokenizer)
+    refuse_long_vocabulary(tokenizer, config)
+    return model, EvfSamProcessor.from_config(config, tokenizer)
 
 
 def _loaded(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:
@@ -62,4 +48,5 @@ def _loaded(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor]:
         raise ValueError(f"{', '.join(given)} belong to a preset with fresh weights: '{recipe.model}' has its own")
     source = DEFAULT_CHECKPOINT if recipe.model == "rendered_scenes" else recipe.model
     model = EvfSamModel.from_pretrained(source, dtype=torch.float32)
+    model.config.trained_on = None  # it will have seen other data
     return model, EvfSamProcessor.from_pretrained(source)

@@ -18,8 +18,9 @@ def test_evaluate_and_card_fit_together(tiny_checkpoint, tmp_path, capsys):
     assert capsys.readouterr().out == f"{card}\n"
     content = ModelCard.load(card)
     assert (content.data.license, content.data.model_name) == ("mit", "scenes")
-    figures = {result.metric_type: result.metric_value for result in content.data.eval_results}
-    assert figures["giou"] == round(100 * json.loads(record.read_text())["giou"], 2)
+    assert content.data.eval_results is None  # of two photos alone
+    giou = 100 * json.loads(record.read_text())["giou"]
+    assert f"| test (2 photos alone: no score of the split) | all | 8 | {giou:.1f} |" in content.text
     assert "![A result of this checkpoint](overlay.png)" in content.text
     assert (card.parent / "overlay.png").read_bytes() == OVERLAY.read_bytes()
     assert 'model="someone/scenes"' in content.text
@@ -30,6 +31,13 @@ def test_a_card_is_printed_and_options_may_be_repeated(tiny_checkpoint, capsys):
     assert main(["card", str(tiny_checkpoint), *arguments]) == 0
     data = ModelCard(capsys.readouterr().out).data
     assert (data.base_model, data.datasets) == (["a/b", "c/d"], ["e/f"])
+
+
+def test_a_wrong_model_is_one_line(capsys):
+    assert main(["card", "evf-sam-multitsk"]) == 2
+    assert capsys.readouterr().err == (
+        "error: model 'evf-sam-multitsk' was not found (no such file or folder): did you mean evf-sam-multitask?\n"
+    )
 
 
 @pytest.mark.parametrize(

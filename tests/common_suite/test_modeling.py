@@ -101,6 +101,11 @@ class Beit3ModelTester:
         }
 
 
+def complete_or_not(test):
+    """Run `test` without the refusal of incomplete checkpoints."""
+    return mock.patch("modeling_evf_sam.strict_loading._refuse_bad_tensors")(lambda self, _: test(self))
+
+
 class Beit3ModelTest(modeling.ModelTesterMixin, unittest.TestCase):
     all_model_classes = (Beit3Model,)
     additional_model_inputs = ("input_ids",)
@@ -112,10 +117,13 @@ class Beit3ModelTest(modeling.ModelTesterMixin, unittest.TestCase):
     def test_config(self):
         configuration.ConfigTester(self, config_class=Beit3Config, **ENCODER).run_common_tests()
 
+    @complete_or_not
+    def test_can_init_all_missing_weights(self):
+        super().test_can_init_all_missing_weights()
 
-def complete_or_not(test):
-    """Run `test` without the refusal of incomplete checkpoints."""
-    return mock.patch("modeling_evf_sam.strict_loading._refuse_bad_tensors")(lambda self, _: test(self))
+    @complete_or_not
+    def test_model_weights_reload_no_missing_tied_weights(self):
+        super().test_model_weights_reload_no_missing_tied_weights()
 
 
 class EvfSamModelTester(Beit3ModelTester):

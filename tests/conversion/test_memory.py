@@ -19,7 +19,6 @@ from modeling_evf_sam.originals.converting import original_state_dict
 from modeling_evf_sam.presets import PRESETS
 from tests.golden import GOLDEN_SAM, ruled_tensor
 
-SCRIPTS = Path(__file__).parents[2] / "conversion"
 LIMIT = 1.3  # of the source's bytes
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak")
@@ -27,13 +26,11 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 PROGRAM = """
 import json, re, sys
 from pathlib import Path
-sys.path.insert(0, {scripts!r})
-from _options import main
-import convert_evf_sam
-from modeling_evf_sam.originals import release_conversion, result
+from evf_sam_cli import main
+from modeling_evf_sam.originals import release_conversion, writing
 peak = lambda: 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
 before = peak()
-assert main(convert_evf_sam.convert, sys.argv[1:]) == 0
+assert main(["convert", *sys.argv[1:]]) == 0
 print(json.dumps([before, peak()]))
 """
 # 150 MB in layers of 25 MB
@@ -50,8 +47,8 @@ def write_release(config: EvfSamConfig, file: Path) -> int:
 
 def convert(source: Path, output: Path, *options: str) -> tuple[int, int]:
     """Bytes resident after all imports, and at the peak."""
-    command = [sys.executable, "-c", PROGRAM.format(scripts=str(SCRIPTS)), source, "--output", output, *options]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=SCRIPTS.parent)
+    command = [sys.executable, "-c", PROGRAM, source, "--output", output, *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     before, peak = json.loads(run.stdout.splitlines()[-1])
     return before, peak
 

@@ -84,7 +84,7 @@ def test_examples_run(repository, tmp_path, monkeypatch, capsys):
     assert len(examples) == 2
     for example in examples:
         exec(compile(example, "card", "exec"), {})
-    assert Image.open("the tallest tree.png").size == Image.open(PHOTO).size
+    assert Image.open("the largest circle.png").size == Image.open(PHOTO).size
     assert "torch.Size([2, " in capsys.readouterr().out
 
 
@@ -99,7 +99,7 @@ def test_code_beside_the_weights_adds_a_tag_and_an_example(tmp_path, monkeypatch
     Image.open(PHOTO).convert("RGB").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "card", "exec"), {})
-    assert "'label': 'the zebra on the left'" in capsys.readouterr().out
+    assert "'label': 'the pink star'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,31 @@ def test_a_strange_evaluation_is_refused(change, message):
     record = {name: value for name, value in {**RECORD, **change}.items() if value is not None}
     with pytest.raises(ValueError, match=re.escape(message)):
         checkpoint_card(DEFAULT_CHECKPOINT, evaluations=[record])
+
+
+def test_a_checkpoint_that_knows_drawn_shapes_alone_says_so(tiny_checkpoint):
+    drawn, other = checkpoint_card(DEFAULT_CHECKPOINT), checkpoint_card(str(tiny_checkpoint))
+    warning = "knows drawn shapes alone"
+    assert (warning in drawn, warning in other) == (True, False)
+    assert "--model\nevf-sam-multitask" in drawn or "--model evf-sam-multitask" in drawn
+    assert ("zebra on the left" in drawn, "zebra on the left" in other) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"dataset": "rendered_scenes", "photos": 8}, True),
+        ({"dataset": "rendered_scenes", "photos": 500}, False),
+        ({"photos": 8, "of_photos": 750}, True),
+        ({"photos": 750, "of_photos": 750}, False),
+        ({}, False),
+    ],
+)
+def test_a_score_of_a_part_is_no_score_of_the_split(changes, part):
+    card = checkpoint_card(DEFAULT_CHECKPOINT, evaluations=[{**RECORD, **changes}])
+    assert ("(8 photos alone: no score of the split)" in card) is part
+    data = ModelCard(card).data
+    assert (data.eval_results is None) is part and (data.metrics is None) is part
 
 
 def test_usage_names_the_task_of_the_pipeline():

@@ -218,6 +218,29 @@ def test_writing_twice_changes_nothing(tmp_path):
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def test_the_code_is_the_payload_and_no_more():
+    payload = {
+        "configuration_evf_sam",
+        "hooks",
+        "image_processing_evf_sam",
+        "loss_evf_sam",
+        "modeling_beit3",
+        "modeling_efficient_sam",
+        "modeling_evf_sam",
+        "modeling_evf_sam_video",
+        "multimodal_encoders",
+        "photos",
+        "pipeline_evf_sam",
+        "presets",
+        "processing_evf_sam",
+        "sam_attention",
+        "sam_families",
+        "strict_loading",
+    }
+    assert {file.stem for file in code_files()} <= payload
+    assert len(code_files()) < 17
+
+
 def test_the_code_needs_nothing_but_transformers_torch_and_pillow():
     allowed = set(sys.stdlib_module_names) | {
         "PIL",

@@ -1,46 +1,23 @@
-import json
 from functools import cache
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
-from modeling_evf_sam import EvfSamConfig, EvfSamModel, presets
+from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.modeling_efficient_sam import EfficientSamModel
 from modeling_evf_sam.originals.converting import (
     convert_state_dict,
-    detect_config,
-    detect_encoder,
-    detect_sam,
     ignored_names,
     original_state_dict,
     refuse_misfits,
     resize_vision_positions,
 )
-from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM, GOLDEN_SAM2, golden_config, ruled_tensor
+from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_SAM, GOLDEN_SAM2, golden_config, ruled_tensor
+from tests.original_files import PARTS, RELEASES, expanded, listed
 
-# Whole releases: preset, tensors of the original, those among them that image inference never uses.
-RELEASES = {
-    "evf_sam_full": ("evf-sam", 1569, 0),
-    "evf_sam2_full": ("evf-sam2", 1875, 157),
-    "evf_effi_sam_l_full": ("evf-effi-sam-l", 1253, 0),
-    "evf_effi_sam_b_full": ("evf-effi-sam-b", 773, 0),
-}
-PARTS = {
-    "sam_vit_h": presets.SAM_HUGE,
-    "sam_vit_l": presets.SAM_LARGE,
-    "sam_vit_b": presets.SAM_BASE,
-    "sam2_t": presets.SAM2_TINY,
-    "sam2_s": presets.SAM2_SMALL,
-    "sam2_b+": presets.SAM2_BASE_PLUS,
-    "sam2_l": presets.SAM2_LARGE,
-    "effisam_vitt": presets.EFFICIENT_SAM_TINY,
-    "effisam_vits": presets.EFFICIENT_SAM_SMALL,
-    "beit3_base": presets.BEIT3_BASE,
-    "beit3_large": presets.BEIT3_LARGE,
-}
 TINY = {
     "evf_sam": {"sam_config": GOLDEN_SAM},
     "evf_sam2": {"sam_config": GOLDEN_SAM2, "image_layout": "stretch", "mask_selection": "best_iou"},
@@ -49,18 +26,6 @@ TINY = {
 POSITIONS = "visual_model.image_encoder.pos_embed"
 FOURIER = "sam.prompt_encoder.shared_embedding.positional_embedding"
 IMAGE_FOURIER = "sam.shared_image_embedding.positional_embedding"
-
-
-def listed(shared, name: str) -> dict[str, Tensor]:
-    """Meta tensors with the names and shapes of an original file."""
-    listing = json.loads((shared / "reference" / "keys" / f"{name}.json").read_text())
-    return {key: torch.empty(shape, device="meta") for key, shape, _ in listing}
-
-
-def expanded(part: dict):
-    """The configuration that the arguments of one part stand for."""
-    sizes = {name: value for name, value in part.items() if name != "model_type"}
-    return AutoConfig.for_model(part["model_type"], **sizes)
 
 
 @cache
@@ -318,73 +283,3 @@ def test_vision_positions_of_beit3_at_another_size():
     assert torch.equal(resize_vision_positions(table, 24 * 24), table)
     flat = torch.cat([table[:3], torch.ones(24 * 24, 4)])
     torch.testing.assert_close(resize_vision_positions(flat, 30 * 30)[3:], torch.ones(30 * 30, 4))
-
-
-# --- Sizes ---
-
-
-@pytest.mark.parametrize(("file", "preset"), [(file, preset) for file, (preset, _, _) in RELEASES.items()])
-def test_a_release_tells_its_preset(shared, file, preset):
-    original = listed(shared, file)
-    assert detect_config(original).to_dict() == EvfSamConfig(**presets.PRESETS[preset]).to_dict()
-    multitask = presets.PRESETS.get(f"{preset}-multitask")
-    if multitask:
-        assert detect_config(original, multitask=True).to_dict() == EvfSamConfig(**multitask).to_dict()
-
-
-@pytest.mark.parametrize("file", PARTS)
-def test_a_single_file_tells_its_sizes(shared, file):
-    detect = detect_encoder if file.startswith("beit3") else detect_sam
-    assert expanded(detect(listed(shared, file))).to_dict() == expanded(PARTS[file]).to_dict()
-
-
-@pytest.mark.parametrize("name", ["evf_sam", "evf_efficient_sam"])
-def test_sizes_follow_from_shapes(name):
-    """The tiny golden sizes, by way of the original names of a model that has them."""
-    config = golden_config(**TINY[name])
-    config.sam_config.vision_config.initializer_range = 0.02
-    assert detect_config(original_state_dict(tiny_tensors(name)), image_size=128).to_dict() == config.to_dict()
-
-
-def test_a_view_of_384_pixels_is_detected():
-    tensors = {
-        "beit3.text_embed.weight": torch.empty(64010, 768, device="meta"),
-        "beit3.vision_embed.proj.weight": torch.empty(768, 3, 16, 16, device="meta"),
-        "beit3.encoder.embed_positions.A.weight": torch.empty(3 + 24 * 24, 768, device="meta"),
-        "beit3.encoder.embed_positions.B.weight": torch.empty(1024, 768, device="meta"),
-        "beit3.encoder.layers.0.ffn.A.fc1.weight": torch.empty(3072, 768, device="meta"),
-    }
-    assert detect_encoder(tensors) == {
-        **GOLDEN_ENCODER,
-        "vocab_size": 64010,
-        "hidden_size": 768,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-        "image_size": 384,
-        "patch_size": 16,
-        "max_position_embeddings": 1024,
-    }
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"visual_model.image_encoder.pos_embed": None}, "visual_model.image_encoder.pos_embed is missing"),
-        ({"visual_model.image_encoder.pos_embed": (8, 8, 48)}, r"pos_embed has shape \(8, 8, 48\), but needs 4"),
-        ({"visual_model.mask_decoder.mask_tokens.weight": None}, "mask_tokens.weight is missing"),
-        ({"mm_extractor.beit3.text_embed.weight": None}, "beit3.text_embed.weight is missing"),
-        (
-            {"visual_model.image_encoder.trunk.pos_embed": (1, 16, 7, 7)},
-            "no published SAM-2 has width 16 and 0 blocks: pass",
-        ),
-    ],
-)
-def test_sizes_that_cannot_be_told_are_errors(changes, message):
-    tensors = original_state_dict(tiny_tensors("evf_sam"))
-    for name, shape in changes.items():
-        tensors.pop(name, None)
-        if shape:
-            tensors[name] = torch.zeros(shape)
-    with pytest.raises(ValueError, match=message):
-        detect_config(tensors)

@@ -1,14 +1,19 @@
 import json
+import logging
 import shutil
+import socket
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.presets import PRESETS
 from tests.golden import golden_config
+from tests.hub_server import use_hub
 
 WHOLE = "model.safetensors"
 
@@ -21,6 +26,11 @@ def release(shared, tmp_path) -> Path:
 
 def copy(source: str, target: str) -> None:
     Path(target).write_bytes(Path(source).read_bytes())  # writable, whatever the source is
+
+
+def add_tokenizer(folder: Path, shared: Path) -> None:
+    for file in (shared / "tokenizer" / "beit3").iterdir():
+        copy(str(file), str(folder / file.name))
 
 
 @pytest.fixture()
@@ -59,13 +69,38 @@ def test_arguments_of_from_pretrained_hold(release, arguments):
     assert str(model.dtype).removeprefix("torch.") == str(arguments.get("dtype", "float32")).removeprefix("torch.")
 
 
-def test_the_configuration_follows_from_the_tensors(release):
+def test_the_model_follows_its_tensors_whatever_config_json_says(release):
+    config = EvfSamModel.from_pretrained(release).config  # config.json says ViT-H and BEIT-3 base
+    assert (config.view_size, config.multimodal_view_size) == (128, 32)
+    assert (config.image_layout, config.mask_selection, config.semantic_prompts) == ("pad", "first", False)
+
+
+def test_configuration_and_processor_need_no_weights(release, shared):
+    add_tokenizer(release, shared)
+    (release / WHOLE).unlink()
     config = EvfSamConfig.from_pretrained(release)
-    assert config.model_type == "evf_sam"
-    expected = golden_config()
+    expected = EvfSamConfig(**PRESETS["evf-sam-beit3-base"])
     for part in ("multimodal_config", "sam_config"):
         assert getattr(config, part).to_dict() == getattr(expected, part).to_dict()
-    assert (config.image_layout, config.mask_selection, config.semantic_prompts) == ("pad", "first", False)
+    image_processor = EvfSamProcessor.from_pretrained(release).image_processor
+    assert (image_processor.image_size, image_processor.multimodal_image_size) == (1024, 224)
+
+
+def test_sizes_that_config_json_leaves_open_come_with_the_model(release, shared):
+    add_tokenizer(release, shared)
+    (release / "config.json").write_text('{"model_type": "evf"}')
+    for cls in (EvfSamConfig, EvfSamProcessor):
+        with pytest.raises(ValueError, match=r"name no sizes.*load the model first, then take model\.config"):
+            cls.from_pretrained(release)
+    assert EvfSamModel.from_pretrained(release).config.view_size == 128
+
+
+def test_a_damaged_release_is_named(release):
+    tensors = load_file(release / WHOLE)
+    tensors["text_hidden_fcs.0.0.weight"][0, 0] = torch.nan
+    save_file(tensors, release / WHOLE)
+    with pytest.raises(ValueError, match=r"evf-sam: .* 1 not finite \(projector.fc1.weight\)"):
+        EvfSamModel.from_pretrained(release)
 
 
 def test_switches_and_whole_configurations_can_be_given(release):
@@ -97,14 +132,13 @@ def test_pickles_are_read_on_request_alone(pickled, shared):
     assert golden_masks_differ_by(EvfSamModel.from_pretrained(pickled, use_safetensors=False), shared) < 1e-4
 
 
-def test_the_processor_fits_the_release(release, shared):
+def test_the_processor_has_the_tokenizer_of_the_release(release, shared, caplog, monkeypatch):
     with pytest.raises(ValueError, match=r"no tokenizer: put BEIT-3's beit3\.spm"):
         EvfSamProcessor.from_pretrained(release)
-    for file in (shared / "tokenizer" / "beit3").iterdir():
-        copy(str(file), str(release / file.name))
+    add_tokenizer(release, shared)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     processor = EvfSamProcessor.from_pretrained(release)
-    assert processor.image_processor.image_size == 128
-    assert processor.image_processor.multimodal_image_size == 32
+    assert caplog.messages == []
     assert processor.tokenizer.model_max_length == 1022
     for case in json.loads((shared / "tokenizer" / "expected_ids.json").read_text()):
         assert processor.tokenizer(case["text"])["input_ids"] == case["input_ids"]
@@ -122,6 +156,19 @@ def test_a_release_in_the_hub_cache_loads_by_its_name(release, shared, tmp_path)
     assert golden_masks_differ_by(model, shared) < 1e-4
 
 
-def test_a_folder_that_is_not_there_gets_the_words_of_transformers(tmp_path):
-    with pytest.raises(OSError, match=r"nowhere"):
-        EvfSamModel.from_pretrained(tmp_path / "nowhere")
+@pytest.mark.parametrize("cls", [EvfSamModel, EvfSamConfig, EvfSamProcessor])
+def test_a_folder_that_is_not_there(cls, tmp_path):
+    with pytest.raises(OSError, match=r"nowhere' does not exist: check the path"):
+        cls.from_pretrained(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("cls", [EvfSamModel, EvfSamConfig, EvfSamProcessor])
+def test_a_hub_that_is_out_of_reach_is_asked_once(cls, monkeypatch, tmp_path):
+    with socket.socket() as closed:  # bound and not listening: connections are refused
+        closed.bind(("127.0.0.1", 0))
+        use_hub(monkeypatch, f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path)
+        start = time.perf_counter()
+        with pytest.raises(OSError, match=r"model 'nosuch' is no folder here and no Hub id in reach") as error:
+            cls.from_pretrained("nosuch")
+    assert time.perf_counter() - start < 3
+    assert "\n" not in str(error.value)

@@ -2,13 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
-from _options import main
-from convert_tokenizer import convert
 from transformers import AutoTokenizer
+
+from evf_sam_cli import main
+from modeling_evf_sam.originals import tokenizer_conversion
 
 
 def run(*arguments: object) -> int:
-    return main(convert, [str(argument) for argument in arguments])
+    return main(["tokenizer", *map(str, arguments)])
 
 
 def test_the_published_file(shared, workplace):
@@ -37,12 +38,10 @@ def test_all_files_are_reported(beit3_spm, workplace, capsys):
 
 
 def test_verify_finds_a_difference(beit3_spm, workplace, monkeypatch, capsys):
-    import _tokenizer
-
-    monkeypatch.setattr(_tokenizer, "PROBES", ("a", "b"))
+    monkeypatch.setattr(tokenizer_conversion, "PROBES", ("a", "b"))
     other = AutoTokenizer.from_pretrained(beit3_spm.parent)
     other.add_tokens(["b"])
-    monkeypatch.setattr(_tokenizer.AutoTokenizer, "from_pretrained", lambda folder: other)
+    monkeypatch.setattr(tokenizer_conversion.AutoTokenizer, "from_pretrained", lambda folder: other)
     assert run(beit3_spm, "--output", "tokenizer", "--verify") == 2
     assert "reads 'b' otherwise" in capsys.readouterr().err
     assert not Path("tokenizer").exists()

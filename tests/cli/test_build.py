@@ -3,18 +3,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from _options import main
-from build_from_foundations import build
 from PIL import Image
 from safetensors.torch import load_file
 
+from evf_sam_cli import main
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.originals.converting import convert_state_dict
 from tests.golden import ruled_tensor
 
 
 def run(*arguments: object) -> int:
-    return main(build, [str(argument) for argument in arguments])
+    return main(["build", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def test_an_untrained_model_and_its_processor(parts, original, beit3_spm):
     }
     assert [row["file"] for row in report["sources"]] == ["sam_vit_h_4b8939.pth", "beit3.pth", beit3_spm.name]
     card = Path("fresh/README.md").read_text()
-    assert "base_model:\n  - facebook/sam-vit-huge\n" in card and "masks mean nothing" in card
+    assert "base_model:\n- facebook/sam-vit-huge\n" in card and "masks mean nothing" in card
 
     model, processor = EvfSamModel.from_pretrained("fresh"), EvfSamProcessor.from_pretrained("fresh")
     inputs = processor(images=Image.new("RGB", (40, 30)), text="star", semantic=True)
@@ -90,8 +89,8 @@ def test_efficient_sam(parts, shared):
     ("arguments", "message"),
     [
         (["--sam", "nothing.pth", "--beit3", "beit3.pth"], "'nothing.pth' do not exist"),
-        (["--sam", "beit3.pth", "--beit3", "beit3.pth"], "'beit3.pth' must hold sam alone"),
-        (["--sam", "sam_vit_h_4b8939.pth", "--beit3", "sam_vit_h_4b8939.pth"], "must hold multimodal_encoder alone"),
+        (["--sam", "beit3.pth", "--beit3", "beit3.pth"], "'beit3.pth' and 'beit3.pth' are no SAM and no BEIT-3"),
+        (["--sam", "sam_vit_h_4b8939.pth", "--beit3", "sam_vit_h_4b8939.pth"], "are no SAM and no BEIT-3"),
         (["--sam", ".", "--beit3", "beit3.pth"], "is pickled"),  # a folder is not that file itself
         (["--sam", "sam_vit_h_4b8939.pth"], "'--beit3'"),
         ([*FILES, "--tokenizer", "beit3.pth"], "no sentencepiece model"),

@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,6 @@ from transformers import PreTrainedTokenizerBase
 from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.originals.converting import original_state_dict
 from tests.golden import GOLDEN_ENCODER, golden_config
-
-SCRIPTS = Path(__file__).parents[2] / "conversion"
-sys.path.insert(0, str(SCRIPTS))  # as Python does when a script is run
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,15 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.files import whole_folder, write_json
-from modeling_evf_sam.hub.card import USE_MODEL
+from modeling_evf_sam.hub.card import USE_MODEL, fill
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.originals.card import model_card
 from modeling_evf_sam.originals.converting import refuse_misfits
 from modeling_evf_sam.originals.reading import refuse_not_finite
 from modeling_evf_sam.originals.weights import file_rows, write_weights
+from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 REPORT = "conversion_report.json"
 NO_TOKENIZER = " There is no tokenizer and so no processor: convert again with `--tokenizer beit3.spm`."
@@ -158,7 +160,7 @@ def write_readme(folder: Path, report: dict[str, Any], *, usage: str, names: lis
     card = model_card(
         title=report["title"],
         text=report["text"],
-        usage=usage.format(place=place),
+        usage=fill(usage, place),
         names=names,
         sources=report["sources"],
     )

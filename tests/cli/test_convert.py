@@ -1,26 +1,27 @@
 import hashlib
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
-from _options import main
-from convert_evf_sam import convert
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from evf_sam_cli import main
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.originals import settings
 from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
-from tests.golden import golden_config
+from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM, golden_config
 
 GOLDEN_SIZES = {
-    "ORIGINAL_SAMS": {("sam", 48, 4, 128): ("EvfSamModel", "huge")},
-    "ORIGINAL_ENCODERS": {(32, 3, 32): "base"},
+    "ORIGINAL_SAMS": {("EvfSamModel", "huge"): GOLDEN_SAM},
+    "ORIGINAL_ENCODERS": {"base": GOLDEN_ENCODER},
 }
 
 
 def run(*arguments: object) -> int:
-    return main(convert, [str(argument) for argument in arguments])
+    return main(["convert", *map(str, arguments)])
 
 
 def files(folder: Path) -> list[str]:
@@ -30,10 +31,8 @@ def files(folder: Path) -> list[str]:
 @pytest.fixture
 def golden_sizes(monkeypatch):
     """Let the original code build the golden sizes."""
-    from modeling_evf_sam.originals import release_conversion
-
     for table, entries in GOLDEN_SIZES.items():
-        monkeypatch.setattr(release_conversion, table, entries)
+        monkeypatch.setattr(settings, table, entries)
 
 
 def test_the_golden_folder_becomes_ours(shared, workplace):
@@ -86,7 +85,7 @@ def test_the_card_can_be_run(release, beit3_spm, workplace):
     assert run(release, "--output", "ours", "--tokenizer", beit3_spm) == 0
     card = Path("ours/README.md").read_text()
     assert "license: apache-2.0" in card and "pipeline_tag: image-segmentation" in card
-    assert "base_model:\n  - YxZhang/evf-sam-multitask\n" in card
+    assert "base_model:\n- YxZhang/evf-sam-multitask\n" in card
     Image.new("RGB", (40, 30)).save("photo.jpg")
     code = card.split("```python\n")[1].split("```")[0]
     names: dict = {}
@@ -161,8 +160,6 @@ def test_sizes_that_the_original_cannot_build_are_refused(release, capsys):
 
 def test_sam2_gets_its_memory_back(shared, workplace):
     """SAM-2 of the smallest size and a tiny encoder, filled with zeros: names and shapes count."""
-    from modeling_evf_sam.originals import release_conversion
-
     keys = json.loads((shared / "reference" / "keys" / "sam2_t.json").read_text())
     sam = {f"visual_model.{name}": torch.zeros(shape, dtype=torch.bfloat16) for name, shape, _ in keys}
     tiny = golden_encoder_tensors()
@@ -173,7 +170,7 @@ def test_sam2_gets_its_memory_back(shared, workplace):
     report = json.loads(Path("ours/conversion_report.json").read_text())
     assert report["tensors"]["ignored"]["visual_model.memory_attention"] > 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release_conversion, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
+        patch.setattr(settings, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
         options = ["--to-original", "--memory", "meta.safetensors"]
         assert run("ours", "--output", "theirs", *options, "--verify") == 0
     theirs = load_file("theirs/model.safetensors")
@@ -183,12 +180,10 @@ def test_sam2_gets_its_memory_back(shared, workplace):
 
 def test_efficient_sam_there_and_back(shared, workplace, monkeypatch):
     """Its 14 x 14 positions are stretched to the view, and found again."""
-    from modeling_evf_sam.originals import release_conversion
-
-    monkeypatch.setattr(
-        release_conversion, "ORIGINAL_SAMS", {("efficient_sam", 24, 2, 1024): ("EvfEffiSamModel", "tiny")}
-    )
-    monkeypatch.setattr(release_conversion, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
+    sam = deepcopy(GOLDEN_EFFICIENT_SAM)
+    sam["vision_config"]["image_size"] = 1024
+    monkeypatch.setattr(settings, "ORIGINAL_SAMS", {("EvfEffiSamModel", "tiny"): sam})
+    monkeypatch.setattr(settings, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
     source = shared / "golden" / "evf_efficient_sam" / "state_dict.safetensors"
     assert run(source, "--output", "ours", "--verify") == 0
     assert run("ours", "--output", "theirs", "--to-original", "--verify") == 0
@@ -280,7 +275,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(release, damage, arguments, me
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("./nowhere", "is no file, no folder, and no release"),
+        ("./nowhere", "model './nowhere' was not found (no such file or folder)"),
         ("ours", "is in our format already"),
     ],
 )
@@ -296,10 +291,10 @@ def test_an_output_with_files_is_refused(release, capsys):
 
 
 def test_verify_finds_a_difference(release, monkeypatch, capsys):
-    from modeling_evf_sam.originals import result
+    from modeling_evf_sam.originals import writing
 
     monkeypatch.setattr(
-        result.EvfSamModel,
+        writing.EvfSamModel,
         "from_pretrained",
         lambda folder, dtype: EvfSamModel(EvfSamConfig.from_pretrained(folder)),
     )
