@@ -88,7 +88,6 @@ def _load(source: str, device: str | None, batch_size: int) -> "BoxSegmenter":
     segmenter = load_sam(source, target, default_dtype(target), batch_size=batch_size)
     if segmenter is not None:
         return segmenter
-    model, _ = loading.load_model(source, device)
-    config = model.config
-    view: dict = {"image_size": config.view_size, "image_layout": config.image_layout}
-    return BoxSegmenter(model, **view, batch_size=batch_size)
+    model, processor = loading.load_model(source, device)
+    views = processor.image_processor
+    return BoxSegmenter(model, image_size=views.image_size, image_layout=views.image_layout, batch_size=batch_size)
