@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-FINISH_LOADING = PreTrainedModel._finalize_model_loading  # a transformers without it must fail here, not load leniently
+FINISH_LOADING = PreTrainedModel._finalize_model_loading  # a library without it fails here, and loads nothing
 
 
 class StrictLoadingMixin:
