@@ -23,7 +23,7 @@ from .loss_evf_sam import mask_losses
 from .modeling_beit3 import Beit3Attention, Beit3Layer
 from .multimodal_encoders import multimodal_encoder
 from .presets import PRESETS
-from .prompt_groups import groups_of_equal_prompts, present_sentences, scatter
+from .prompts_evf_sam import groups_of_equal_prompts, present_sentences, scatter
 from .sam_families import SamFamily, sam_family
 from .strict_loading import StrictLoadingMixin
 

@@ -19,10 +19,8 @@ from .image_processing_evf_sam import (
     EvfSamImageProcessorKwargs,
     resize_mask_logits,
 )
-from .nesting import entries, nesting, stack, where
 from .photos import Photo
-from .prompt_groups import present_sentences
-from .spatial_prompts import SPATIAL_PROMPTS, spatial_prompts
+from .prompts_evf_sam import SPATIAL_PROMPTS, entries, nesting, present_sentences, spatial_prompts, stack, where
 
 SEMANTIC_TOKEN = "[semantic]"
 

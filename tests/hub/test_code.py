@@ -233,8 +233,10 @@ def test_the_code_is_the_payload_and_no_more():
         "pipeline_evf_sam",
         "presets",
         "processing_evf_sam",
+        "prompts_evf_sam",
         "sam_attention",
         "sam_families",
+        "sam_models",
         "strict_loading",
     }
     assert {file.stem for file in code_files()} <= payload
