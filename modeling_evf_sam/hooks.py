@@ -22,7 +22,11 @@ class OriginalRelease(Protocol):
         """Arguments of `EvfSamConfig`, by its weights."""
 
     def state_dict(self, *, image_size: int) -> dict[str, Tensor]:
-        """The weights by the names of `EvfSamModel.state_dict()`, for a SAM's view of this side."""
+        """The weights by the names of `EvfSamVideoModel.state_dict()`, or `EvfSamModel`'s for another SAM than SAM-2.
+
+        Args:
+            image_size: side of SAM's view.
+        """
 
     def tokenizer(self) -> Any:
         """The tokenizer of its encoder."""

@@ -93,6 +93,11 @@ class EvfSamModel(EvfSamPreTrainedModel):
     """A multimodal encoder whose image [CLS], or another feature, prompts a SAM."""
 
     sam: Any  # SamModel, Sam2Model or EfficientSamModel, whose parts are called alike
+    # SAM-2's memory, which a checkpoint of `EvfSamVideoModel` has.
+    _keys_to_ignore_on_load_unexpected: list[str] = [  # noqa: RUF012
+        r"^sam\.(memory_|no_memory_positional_encoding$|mask_downsample\.|no_object_pointer$|object_pointer_proj\.)",
+        r"^sam\.(occlusion_spatial_embedding_parameter$|temporal_positional_encoding_projection_layer\.)",  # SAM-2.1
+    ]
 
     def __init__(self, config: EvfSamConfig):
         super().__init__(config)

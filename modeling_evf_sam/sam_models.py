@@ -35,11 +35,18 @@ class EvfSamSam1Model(SamModel):
             init.normal_(module.positional_embedding)
 
 
-class EvfSamSam2Model(Sam2Model):
-    """SAM-2 with the same codes for the photo and for the points in it, where the library draws them twice."""
+class SameCodesMixin:
+    """The same codes for the photo and for the points in it, where the library draws them twice for SAM-2."""
+
+    prompt_encoder: nn.Module
+    shared_image_embedding: nn.Module
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
+        super()._init_weights(module)  # type: ignore[misc]
         if module is self.prompt_encoder.shared_embedding:  # the second one
             init.copy_(module.positional_embedding, self.shared_image_embedding.positional_embedding)
+
+
+class EvfSamSam2Model(SameCodesMixin, Sam2Model):
+    """SAM-2 for photos."""

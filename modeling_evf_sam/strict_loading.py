@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 FINISH_LOADING = PreTrainedModel._finalize_model_loading  # a library without it fails here, and loads nothing
@@ -14,7 +14,12 @@ class StrictLoadingMixin:
 
     Tensors are missing, unknown, misshapen or not finite. `ignore_mismatched_sizes=True` allows all of it, as far as
     transformers does.
+
+    Attributes:
+        _missing_hints: beginning of a tensor's name -> what to say of a checkpoint that lacks the tensor.
     """
+
+    _missing_hints: dict[str, str] = {}  # noqa: RUF012
 
     @staticmethod
     def _finalize_model_loading(model: Any, load_config: Any, loading_info: Any) -> Any:
@@ -30,7 +35,7 @@ def is_finite(tensor: Tensor) -> bool:
     return not tensor.numel() or all(bound.isfinite().item() for bound in tensor.aminmax())
 
 
-def _refuse_bad_tensors(source: str | None, model: nn.Module, info: Any) -> None:
+def _refuse_bad_tensors(source: str | None, model: Any, info: Any) -> None:
     problems = {
         "missing": sorted(info.missing_keys),
         "unknown": sorted(info.unexpected_keys),
@@ -41,7 +46,10 @@ def _refuse_bad_tensors(source: str | None, model: nn.Module, info: Any) -> None
             if tensor.device.type != "meta" and not is_finite(tensor)
         ),
     }
+    subject = source or "what was given"
+    for start, hint in model._missing_hints.items():
+        if any(name.startswith(start) for name in problems["missing"]):
+            raise ValueError(f"{subject} is not a whole checkpoint of this model; {hint}")
     found = [f"{len(keys)} {problem} ({', '.join(keys[:3])})" for problem, keys in problems.items() if keys]
     if found:
-        subject = source or "what was given"
         raise ValueError(f"{subject} is not a whole checkpoint of this model; tensors: {'; '.join(found)}")
