@@ -12,7 +12,6 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
 from .configuration_evf_sam import EvfSamConfig
-from .hooks import HOOKS, PushCodeMixin
 from .image_processing_evf_sam import (
     MULTIMODAL_VIEWS,
     EvfSamImageProcessor,
@@ -20,6 +19,7 @@ from .image_processing_evf_sam import (
     resize_mask_logits,
 )
 from .photos import Photo
+from .pretrained_evf_sam import HOOKS, PushCodeMixin
 from .prompts_evf_sam import SPATIAL_PROMPTS, entries, nesting, present_sentences, spatial_prompts, stack, where
 
 SEMANTIC_TOKEN = "[semantic]"
