@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evf_sam_cli.models import find_model
 from evf_sam_cli.options import DeviceOption
 
 if TYPE_CHECKING:
@@ -34,13 +35,15 @@ def run(
     Each photo is encoded once for all its boxes. When all parts are done, DIR/annotations.json holds the record with
     a run-length mask for each box; photos that cannot be read are listed and left out of it.
     """
+    number, shards = _parse_shard(shard)
+    found = find_model(model)
+
     from rich.console import Console
     from rich.progress import track
 
     from modeling_evf_sam.data.box_annotations import BoxAnnotations, MaskShards
     from modeling_evf_sam.files import write_json
 
-    number, shards = _parse_shard(shard)
     boxes = BoxAnnotations(annotations, photos)
     if not boxes.boxes:
         raise ValueError(f"'{annotations}' has no box without a mask: there is nothing to do")
@@ -50,7 +53,7 @@ def run(
     def shown(images: Sequence[int]) -> Iterable[int]:
         return track(images, f"masks, part {shard}", console=Console(stderr=True))
 
-    parts.run(_load(model, device, batch_size), shard=number, shards=shards, progress=shown)
+    parts.run(_load(found, device, batch_size), shard=number, shards=shards, progress=shown)
     lines = parts.read()
     missing = len(boxes.boxes.keys() - lines.keys())
     if missing:
@@ -88,7 +91,6 @@ def _load(source: str, device: str | None, batch_size: int) -> "BoxSegmenter":
     segmenter = load_sam(source, target, default_dtype(target), batch_size=batch_size)
     if segmenter is not None:
         return segmenter
-    model, _ = loading.load_model(source, device)
-    config = model.config
-    view: dict = {"image_size": config.view_size, "image_layout": config.image_layout}
-    return BoxSegmenter(model, **view, batch_size=batch_size)
+    model, processor = loading.load_model(source, device)
+    views = processor.image_processor
+    return BoxSegmenter(model, image_size=views.image_size, image_layout=views.image_layout, batch_size=batch_size)

@@ -18,7 +18,6 @@ from transformers import Sam2Config, Sam2VideoConfig, Sam2VideoModel
 from .configuration_evf_sam import EvfSamConfig
 from .mask_holes import fill_holes
 from .modeling_evf_sam import EvfSamModel
-from .sam_families import SAM_FAMILIES, SamFamily
 from .sam_models import SameCodesMixin
 
 ABSENT = -1024.0  # the logits of an object that is not on the frame
@@ -209,9 +208,6 @@ def _build_tracker(sam_config: Sam2Config, mask_selection: str) -> Sam2Tracker:
     return Sam2Tracker(video_config(sam_config, stability=mask_selection != "first"))
 
 
-FAMILY = replace(SAM_FAMILIES["sam2"], build=_build_tracker)
-
-
 class EvfSamVideoModel(EvfSamModel):
     """An EVF-SAM over SAM-2 with SAM-2's memory; with photos it does what `EvfSamModel` does.
 
@@ -220,6 +216,7 @@ class EvfSamVideoModel(EvfSamModel):
     """
 
     sam: Sam2Tracker
+    sam_models = {"sam2": _build_tracker}  # noqa: RUF012
     _keys_to_ignore_on_load_unexpected: list[str] = []  # noqa: RUF012
     _missing_hints = {  # noqa: RUF012
         "sam.memory_encoder.": "it has no memory for videos: convert the release again, or load it as EvfSamModel",
@@ -230,11 +227,6 @@ class EvfSamVideoModel(EvfSamModel):
             kind = config.sam_config.model_type
             raise ValueError(f"a SAM of type {kind!r} has no memory: use EvfSamModel, frame by frame")
         super().__init__(config)
-
-    @property
-    def family(self) -> SamFamily:
-        """As for photos, with the memory."""
-        return FAMILY
 
     def encode_frame(self, pixel_values: Tensor) -> FrameEmbeddings:
         """Encode SAM's view (1, 3, S, S) of one frame, for all objects."""

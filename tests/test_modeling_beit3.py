@@ -131,18 +131,6 @@ def test_the_last_layer_is_computed_for_first_tokens_alone():
     assert saved > 0.03 * counts[None]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"hidden_size": 30}, "not a multiple of num_attention_heads"),
-        ({"image_size": 30}, "not a multiple of patch_size"),
-    ],
-)
-def test_sizes_that_do_not_fit(changes, message):
-    with pytest.raises(ValueError, match=message):
-        Beit3Config(**{**SIZES, **changes})
-
-
 def test_nothing_to_read(model):
     with pytest.raises(ValueError, match="give pixel_values, input_ids, or both"):
         model()

@@ -219,23 +219,6 @@ def test_parameters_of_the_released_sizes(vision, count):
     assert [name for name, _ in model.named_buffers()] == ["prompt_encoder.shared_embedding.positional_embedding"]
 
 
-@pytest.mark.parametrize(
-    ("part", "changes", "message"),
-    [
-        (
-            "vision_config",
-            {"output_channels": 48},
-            "output_channels 48 of the vision_config must equal hidden_size 32",
-        ),
-        ("vision_config", {"image_size": 130}, "image_size 130 is not a multiple of patch_size 16"),
-        ("mask_decoder_config", {"upscaling_channels": [16]}, "must be two numbers"),
-    ],
-)
-def test_sizes_that_do_not_fit(part, changes, message):
-    with pytest.raises(ValueError, match=message):
-        EfficientSamConfig(**{**SIZES, part: {**SIZES[part], **changes}})
-
-
 def test_every_layer_sees_the_whole_view():
     vision = {**SIZES["vision_config"], "use_rel_pos": True, "window_size": 3, "global_attn_indexes": [1]}
     config = EfficientSamConfig(**{**SIZES, "vision_config": vision}).vision_config

@@ -53,7 +53,7 @@ class BoxSegmenter:
         self.batch_size = batch_size
         self.sam: Any = model.sam if isinstance(model, EvfSamModel) else model
         self.dtype = next(self.sam.mask_decoder.parameters()).dtype
-        self.views = EvfSamImageProcessor(image_size=image_size, image_layout=image_layout, multimodal_image_size=0)
+        self.views = EvfSamImageProcessor(size=image_size, image_layout=image_layout, multimodal_image_size=0)
 
     @torch.no_grad()
     def __call__(self, photo: Image.Image, boxes: Sequence[Sequence[float]]) -> tuple[np.ndarray, list[float]]:

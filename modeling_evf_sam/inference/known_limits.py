@@ -3,7 +3,7 @@
 from transformers import PretrainedConfig
 
 PHOTO_WARNINGS = {
-    "rendered_scenes": "this checkpoint knows drawn shapes only; for photographs use --model YxZhang/evf-sam2"
+    "rendered_scenes": "this checkpoint knows drawn shapes only; for photographs use --model evf-sam-multitask"
 }
 
 

@@ -51,24 +51,32 @@ def test_a_batch_gives_a_loss_for_the_trained_parts_alone(parts, drawn, cls, cou
     result["loss"].backward()
     assert len(result["intersections"]) == len(result["unions"]) == counted
     assert (result["intersections"] <= result["unions"]).all()
+    trained = {id(parameter) for module in objective.trained_modules() for parameter in module.parameters()}
     for module in objective.trained_modules():
         assert any(parameter.grad is not None and parameter.grad.any() for parameter in module.parameters())
+    assert all(parameter.grad is None for parameter in objective.parameters() if id(parameter) not in trained)
     objective.zero_grad()
 
 
-def test_prompts_lie_on_their_objects(parts, drawn):
-    objective = PromptObjective(*parts)
+def test_prompts_lie_on_their_objects(parts):
+    objective, side = PromptObjective(*parts), 128
+    scenes = RenderedScenes("train", 8)
     kinds = set()
-    for first in range(3):
-        batch = objective.collate(drawn[first:])
-        (name,) = {"input_points", "input_boxes"} & set(batch)
-        kinds.add(name)
-        cells = batch["labels"].shape[-1] / 128
-        centres = batch[name].unflatten(-1, (2, 2)).mean(-2) if name == "input_boxes" else batch[name][:, :, 0]
-        for points, masks in zip((centres * cells).long(), batch["labels"], strict=True):
-            for (x, y), mask in zip(points.tolist(), masks, strict=True):
-                assert mask[y, x] > 0 or name == "input_boxes"
-    assert kinds
+    for index in range(len(scenes)):
+        batch = objective.collate([scenes.draw(index)])
+        (kind,) = {"input_points", "input_boxes"} & set(batch)
+        kinds.add(kind)
+        scale = batch["labels"].shape[-1] / side  # of pixels of the view to cells of the masks
+        for prompts, masks in zip(batch[kind] * scale, batch["labels"], strict=True):
+            for prompt, mask in zip(prompts, masks, strict=True):
+                if kind == "input_points":
+                    ((x, y),) = prompt.long().tolist()
+                    assert mask[y, x] > 0
+                else:
+                    rows, columns = (mask.amax(dim).nonzero() for dim in (1, 0))
+                    tight = torch.tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+                    assert (prompt - tight).abs().max() < 3  # drawn loosely, by a pixel of the photo or a few
+    assert kinds == {"input_points", "input_boxes"}
 
 
 def test_text_targets_fit_their_sentences(parts, drawn):
