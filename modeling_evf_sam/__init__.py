@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from .configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
 from .image_processing_evf_sam import EvfSamImageProcessor
-from .inference.predictor import EvfSamPredictor
 from .modeling_beit3 import Beit3Model
 from .modeling_efficient_sam import EfficientSamModel
 from .modeling_evf_sam import EvfSamModel, EvfSamOutput
@@ -18,6 +17,7 @@ from .processing_evf_sam import EvfSamProcessor
 from .registration import fill_hooks, register
 
 if TYPE_CHECKING:
+    from .inference.predictor import EvfSamPredictor
     from .inference.video import EvfSamVideoPredictor
     from .modeling_evf_sam_video import EvfSamVideoModel
 
@@ -42,7 +42,11 @@ __all__ = [
     "EvfSamVideoPredictor",
 ]
 
-LATE = {"EvfSamVideoModel": "modeling_evf_sam_video", "EvfSamVideoPredictor": "inference.video"}  # with SAM-2's code
+LATE = {  # imported when they are used: most programs do without SAM-2's memory, run lengths and pictures
+    "EvfSamPredictor": "inference.predictor",
+    "EvfSamVideoModel": "modeling_evf_sam_video",
+    "EvfSamVideoPredictor": "inference.video",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ from .presets import PRESETS
 from .pretrained_evf_sam import LoadReleaseMixin, PushCodeMixin, StrictLoadingMixin
 from .prompts_evf_sam import groups_of_equal_prompts, present_sentences, scatter
 from .sam_families import SamFamily, sam_family
-from .sam_models import SAM_MODELS
+from .sam_models import MEMORY_TENSORS, SAM_MODELS
 
 # Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
 FULL_VIEW = 1024  # pixels
@@ -94,11 +94,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
 
     sam: Any  # SamModel, Sam2Model or EfficientSamModel, whose parts are called alike
     sam_models = SAM_MODELS
-    # SAM-2's memory, which a checkpoint of `EvfSamVideoModel` has.
-    _keys_to_ignore_on_load_unexpected: list[str] = [  # noqa: RUF012
-        r"^sam\.(memory_|no_memory_positional_encoding$|mask_downsample\.|no_object_pointer$|object_pointer_proj\.)",
-        r"^sam\.(occlusion_spatial_embedding_parameter$|temporal_positional_encoding_projection_layer\.)",  # SAM-2.1
-    ]
+    _keys_to_ignore_on_load_unexpected: list[str] = MEMORY_TENSORS  # which a checkpoint of `EvfSamVideoModel` has
 
     def __init__(self, config: EvfSamConfig):
         super().__init__(config)

@@ -18,6 +18,12 @@ from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 from .modeling_efficient_sam import EfficientSamModel
 from .sam_attention import EvfSamVisionEncoder, without_layers
 
+# SAM-2's memory of earlier frames, by the names that it has in a model.
+MEMORY_TENSORS = [
+    r"^sam\.(memory_|no_memory_positional_encoding$|mask_downsample\.|no_object_pointer$|object_pointer_proj\.)",
+    r"^sam\.(occlusion_spatial_embedding_parameter$|temporal_positional_encoding_projection_layer\.)",  # SAM-2.1
+]
+
 
 class EvfSamSam1Model(SamModel):
     """SAM with the image encoder of `sam_attention`, and codes from N(0, 1)."""

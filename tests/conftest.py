@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase, SamConfig
+from transformers import PreTrainedTokenizerBase
 
-from modeling_evf_sam import Beit3Config, EvfSamConfig, EvfSamImageProcessor, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_pieces, train_tokenizer
+from tests.golden import GOLDEN_ENCODER, golden_config
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -38,25 +39,12 @@ def beit3_spm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerBase) -> Path:
     """A folder with fresh weights: its masks mean nothing, all else is as in a trained checkpoint."""
     folder = tmp_path_factory.mktemp("tiny")
-    encoder = Beit3Config(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=32,
-        max_position_embeddings=42,
+    config = golden_config(
+        multimodal_config={**GOLDEN_ENCODER, "vocab_size": len(tiny_tokenizer), "max_position_embeddings": 42},
+        image_layout="stretch",
+        semantic_prompts=True,
     )
-    sides = {"hidden_size": 32, "image_size": 64, "patch_size": 16}
-    sam = SamConfig(
-        vision_config={**sides, "num_hidden_layers": 1, "num_attention_heads": 2, "output_channels": 32, "mlp_dim": 32,
-                       "global_attn_indexes": [0], "num_pos_feats": 16},
-        prompt_encoder_config={**sides, "image_embedding_size": 4, "mask_input_channels": 4},
-        mask_decoder_config={"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 32},
-    )  # fmt: skip
     torch.manual_seed(0)
-    model = EvfSamModel(EvfSamConfig(multimodal_config=encoder, sam_config=sam, image_layout="stretch"))
-    model.save_pretrained(folder)
-    image_processor = EvfSamImageProcessor(image_size=64, multimodal_image_size=32, image_layout="stretch")
-    EvfSamProcessor(image_processor, tiny_tokenizer, semantic_prompts=True).save_pretrained(folder)
+    EvfSamModel(config).save_pretrained(folder)
+    EvfSamProcessor.from_config(config, tiny_tokenizer).save_pretrained(folder)
     return folder

@@ -43,7 +43,7 @@ def test_auto_classes_know_ours_whatever_was_imported_before(before):
 
 
 LIST = "import sys; print(*sys.modules)"
-MODEL_FILES = {"clip", "sam", "vilt"}  # of transformers, which classes here build on
+MODEL_FILES = {"clip", "sam", "sam2", "vilt"}  # of transformers, which classes here build on
 
 
 def test_the_import_costs_what_transformers_costs():

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from modeling_evf_sam.data.files import entries, inside, open_sized_photo, read_json
+from modeling_evf_sam.data.segmentations import run_lengths
 
 Segment = Callable[[Image.Image, Sequence[Sequence[float]]], tuple[np.ndarray, list[float]]]
 
@@ -155,9 +155,8 @@ def _corners(box: list[float]) -> list[float]:
 
 
 def _mask_entry(mask: np.ndarray, score: float) -> dict[str, Any]:
-    runs = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {
-        "segmentation": {"size": runs["size"], "counts": runs["counts"].decode("ascii")},
+        "segmentation": run_lengths(mask),
         "area": int(mask.sum()),
         "score": round(score, 4),
     }

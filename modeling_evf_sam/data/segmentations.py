@@ -1,4 +1,4 @@
-"""COCO segmentations -> masks: polygons, run lengths in both of their spellings, and lists of either."""
+"""COCO segmentations -> masks: polygons, run lengths in both of their spellings, and lists of either; and back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,12 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 BORDER = 2  # a polygon may leave the photo by this many pixels: annotators round
+
+
+def run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's run lengths of a mask (H, W) bool, ready for JSON: {"size": [H, W], "counts": text}."""
+    runs = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": runs["size"], "counts": runs["counts"].decode("ascii")}
 
 
 def draw_segmentation(segmentation: Any, size: tuple[int, int], *, legacy_overlap: bool = False) -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from modeling_evf_sam.data.segmentations import run_lengths
 from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.inference.drawing import attention_figure, overlay
 from modeling_evf_sam.inference.polygons import outlines
@@ -71,8 +71,7 @@ class Segmentation:
 
     def rle(self) -> list[dict[str, Any]]:
         """Each mask as COCO's run lengths {"size": [H, W], "counts": text}."""
-        runs = [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in self.masks]
-        return [{"size": run["size"], "counts": run["counts"].decode("ascii")} for run in runs]
+        return [run_lengths(mask) for mask in self.masks]
 
     def polygons(self) -> list[list[list[float]]]:
         """Each mask as COCO's polygons: for each connected part its outline [x0, y0, x1, y1, ...] in photo pixels.

@@ -50,7 +50,7 @@ def test_bad_photos_are_listed_and_not_fatal(tiny_checkpoint, boxes, tmp_path, c
     [
         (["--shard", "2/2"], "--shard '2/2' must be K/N with K below N"),
         (["--shard", "one"], "--shard 'one' must be K/N"),
-        (["--model", "./nowhere"], "model './nowhere' is no folder with a config.json"),
+        (["--model", "./nowhere"], "model './nowhere' was not found"),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--batch-size", "0"], "see --help"),
     ],

@@ -33,7 +33,7 @@ def test_two_models_in_columns_and_sentences_in_rows(workplace, tiny_checkpoint,
     [
         (["photo.png", "it"], "Missing option '--model'"),
         (["photo.png", "it", "--model", "a", "--model", "a"], "a model is given twice"),
-        (["photo.png", "it", "--model", "./nowhere"], "model './nowhere' is no folder"),
+        (["photo.png", "it", "--model", "./nowhere"], "model './nowhere' was not found"),
         (["missing.png", "it", "--model", "a"], "missing.png"),
     ],
 )

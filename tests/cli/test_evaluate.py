@@ -101,7 +101,8 @@ def test_real_refcoco_equals_an_independent_count(tiny_checkpoint, shared, capsy
     assert main(["evaluate", "--model", str(tiny_checkpoint), "--dtype", "float32", *arguments]) == 0
     record = json.loads(capsys.readouterr().out)
     expected = _count_alone(tiny_checkpoint, root, "testB")
-    assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    # Sentences of a photo are computed together, which rounds otherwise: a pixel or two, of logits next to zero.
+    assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     assert 0 < record["ciou"] < 1
     assert (record["photos"], record["by_kind"]) == (3, {})
 
@@ -137,7 +138,8 @@ def test_dumped_masks_give_the_figures(split, tiny_checkpoint, shared, tmp_path,
     assert main(["evaluate", "--model", str(tiny_checkpoint), *arguments, "--dump", str(tmp_path / "dump")]) == 0
     record = json.loads(capsys.readouterr().out)
     expected = _count_dump(tmp_path / "dump", root, split)
-    assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    # Sentences of a photo are computed together, which rounds otherwise: a pixel or two, of logits next to zero.
+    assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     with Image.open(tmp_path / "dump" / "worst.png") as sheet:
         assert sheet.width == 4 * 308 + 8
 

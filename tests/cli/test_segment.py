@@ -221,7 +221,7 @@ def test_unusual_photos_work(segment, workplace, name, image, options, size):
         (["photo.png", "star", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["photo.png", "star", "--dtype", "int4"], "dtype 'int4' is not available: use one of float32, bfloat16"),
         (["photo.png", "star", "--dtype", "int8", "--device", "meta"], "int8 is for a CPU, not for meta"),
-        (["photo.png", "star", "--model", "./nowhere"], "'./nowhere' is no folder with a config.json"),
+        (["photo.png", "star", "--model", "./nowhere"], "model './nowhere' was not found"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(segment, workplace, arguments, message, capsys):

@@ -53,7 +53,7 @@ def test_no_gradients_and_attention_when_asked_for(model, processor, photos):
     found = segment(model, processor, photos, SENTENCES, attention=True)
     hook.remove()
     assert seen == [False]
-    assert [result.attention.shape for result in found] == [(2, 2, 2), (1, 2, 2)]
+    assert [result.attention.shape for result in found] == [(2, 4, 4), (1, 4, 4)]
     assert all((result.attention > 0).all() for result in found)
 
 

@@ -280,7 +280,7 @@ BAD = {  # what is called on a predictor with one object, and the error
         lambda p, film: p.propagate(iter(film), key_frame="best", direction="forward"),
         "an iterator goes forward only: give a list of frames",
     ),
-    "no photo": (lambda p, film: list(p.propagate([film[0], "cat.jpg"])), "frame 1: a photo must be a PIL image"),
+    "no photo": (lambda p, film: list(p.propagate([film[0], 7])), "frame 1: a photo is a path, a PIL image"),
     "point outside": (
         lambda p, film: (p.add_points(1, 0, [[900, 2]]), next(p.propagate(film))),
         "points: .* is outside the photo, which is 56 x 40",

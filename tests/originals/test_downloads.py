@@ -88,5 +88,5 @@ def test_a_name_that_the_hub_does_not_know(cls, hub):
 
 def test_a_model_of_ours_loads_as_ever(hub, tiny_checkpoint):
     hub.repositories["someone/ours"] = {"main": Path(tiny_checkpoint)}
-    assert EvfSamModel.from_pretrained("someone/ours").config.view_size == 64
-    assert EvfSamProcessor.from_pretrained("someone/ours").image_processor.image_size == 64
+    assert EvfSamModel.from_pretrained("someone/ours").config.view_size == 128
+    assert EvfSamProcessor.from_pretrained("someone/ours").image_processor.image_size == 128
