@@ -51,7 +51,7 @@ def run(
     Writes weights, configuration, processor (where there is a tokenizer), a model card and conversion_report.json.
     """
     if memory is not None and not to_original:
-        raise ValueError("--memory goes with --to-original: images need no video modules")
+        raise ValueError("--memory goes with --to-original: our own format has what the source has")
     source = find_model(source)
 
     from modeling_evf_sam.originals.release_conversion import from_original, to_original_release

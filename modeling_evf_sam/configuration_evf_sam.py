@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, SamMaskDecoderConfig, SamVisionConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .hooks import HOOKS
+from .pretrained_evf_sam import HOOKS
 from .sam_families import sam_family
 
 ImageLayout = Literal["pad", "stretch", "pad_stretch"]

@@ -23,7 +23,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_evf_sam import Beit3Config
-from .strict_loading import StrictLoadingMixin
+from .pretrained_evf_sam import StrictLoadingMixin
 
 POSITION_OFFSET = 2  # rows 0 and 1 of both position tables are never used, as in fairseq
 

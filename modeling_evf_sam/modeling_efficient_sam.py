@@ -25,7 +25,7 @@ from transformers.models.sam.modeling_sam import (
 )
 
 from .configuration_evf_sam import EfficientSamConfig, EfficientSamMaskDecoderConfig
-from .strict_loading import StrictLoadingMixin
+from .pretrained_evf_sam import StrictLoadingMixin
 
 PROMPT_SLOTS = 6  # points of every prompt of the original; a box is two of them, its corners
 NO_POINT = -1  # coordinates and label of an empty slot

@@ -18,14 +18,14 @@ from transformers.utils.generic import TransformersKwargs, merge_with_config_def
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_evf_sam import EvfSamConfig
-from .hooks import LoadReleaseMixin, PushCodeMixin
 from .loss_evf_sam import mask_losses
 from .modeling_beit3 import Beit3Attention, Beit3Layer
 from .multimodal_encoders import multimodal_encoder
 from .presets import PRESETS
-from .prompt_groups import groups_of_equal_prompts, present_sentences, scatter
+from .pretrained_evf_sam import LoadReleaseMixin, PushCodeMixin, StrictLoadingMixin
+from .prompts_evf_sam import groups_of_equal_prompts, present_sentences, scatter
 from .sam_families import SamFamily, sam_family
-from .strict_loading import StrictLoadingMixin
+from .sam_models import SAM_MODELS
 
 # Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
 FULL_VIEW = 1024  # pixels
@@ -93,12 +93,18 @@ class EvfSamModel(EvfSamPreTrainedModel):
     """A multimodal encoder whose image [CLS], or another feature, prompts a SAM."""
 
     sam: Any  # SamModel, Sam2Model or EfficientSamModel, whose parts are called alike
+    sam_models = SAM_MODELS
+    # SAM-2's memory, which a checkpoint of `EvfSamVideoModel` has.
+    _keys_to_ignore_on_load_unexpected: list[str] = [  # noqa: RUF012
+        r"^sam\.(memory_|no_memory_positional_encoding$|mask_downsample\.|no_object_pointer$|object_pointer_proj\.)",
+        r"^sam\.(occlusion_spatial_embedding_parameter$|temporal_positional_encoding_projection_layer\.)",  # SAM-2.1
+    ]
 
     def __init__(self, config: EvfSamConfig):
         super().__init__(config)
         self.multimodal_encoder = multimodal_encoder(config)
         self.projector = EvfSamProjector(self.multimodal_encoder.feature_size, config.prompt_size)
-        self.sam = self.family.build(config.sam_config, config.mask_selection)
+        self.sam = self.sam_models[config.sam_config.model_type](config.sam_config, config.mask_selection)
         self.sam.prompt_encoder.shared_embedding.requires_grad_(False)  # random codes, never trained
         self.post_init()
 

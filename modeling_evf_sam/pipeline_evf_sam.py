@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
-from .hooks import HOOKS
 from .modeling_evf_sam import EvfSamOutput
 from .photos import PHOTO_FORMATS, Photo, open_photo, to_rgb
-from .spatial_prompts import SPATIAL_PROMPTS
+from .pretrained_evf_sam import HOOKS
+from .prompts_evf_sam import SPATIAL_PROMPTS
 
 TASK = "referring-image-segmentation"
 PROMPTS = ("text", "semantic", *SPATIAL_PROMPTS)

@@ -12,17 +12,15 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
 from .configuration_evf_sam import EvfSamConfig
-from .hooks import HOOKS, PushCodeMixin
 from .image_processing_evf_sam import (
     MULTIMODAL_VIEWS,
     EvfSamImageProcessor,
     EvfSamImageProcessorKwargs,
     resize_mask_logits,
 )
-from .nesting import entries, nesting, stack, where
 from .photos import Photo
-from .prompt_groups import present_sentences
-from .spatial_prompts import SPATIAL_PROMPTS, spatial_prompts
+from .pretrained_evf_sam import HOOKS, PushCodeMixin
+from .prompts_evf_sam import SPATIAL_PROMPTS, entries, nesting, present_sentences, spatial_prompts, stack, where
 
 SEMANTIC_TOKEN = "[semantic]"
 

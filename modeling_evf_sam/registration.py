@@ -7,12 +7,12 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcesso
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_evf_sam import Beit3Config, EfficientSamConfig, EvfSamConfig
-from .hooks import HOOKS, OriginalRelease
 from .image_processing_evf_sam import EvfSamImageProcessor
 from .modeling_beit3 import Beit3Model
 from .modeling_efficient_sam import EfficientSamModel
 from .modeling_evf_sam import EvfSamModel
 from .pipeline_evf_sam import TASK, EvfSamPipeline
+from .pretrained_evf_sam import HOOKS, OriginalRelease
 from .processing_evf_sam import EvfSamProcessor
 
 

@@ -1,7 +1,7 @@
 """What SAM-1, SAM-2 and EfficientSAM do differently: a table with a row for each.
 
 All three have a `vision_encoder`, a `prompt_encoder` and a `mask_decoder` that are called alike. Where they part, ask
-`sam_family(config.sam_config)`. The classes of a SAM are imported when one is built.
+`sam_family(config.sam_config)`. The classes are in `sam_models`.
 
 Shapes: B photos, D prompt width, S side of SAM's view.
 """
@@ -23,7 +23,6 @@ class SamFamily:
         mask_selections: what `EvfSamConfig.mask_selection` may be.
         encoder_weights: prefixes of all weights, in `EvfSamModel`, that make the image embeddings.
         view_size: `sam_config` -> S.
-        build: (`sam_config`, mask_selection) -> a SAM with fresh weights.
         encode: (`sam`, views (B, 3, S, S)) -> the image embeddings that `EvfSamModel.get_image_embeddings` returns.
         decoder_inputs: the embeddings, as a list from fine to coarse -> arguments of the mask decoder.
     """
@@ -33,29 +32,8 @@ class SamFamily:
     mask_selections: tuple[str, ...]
     encoder_weights: tuple[str, ...]
     view_size: Callable[[Any], int]
-    build: Callable[[Any, str], Any]
     encode: Callable[[Any, Tensor], Tensor | list[Tensor]]
     decoder_inputs: Callable[[list[Tensor]], dict[str, Any]]
-
-
-def _build_sam(sam_config: Any, mask_selection: str) -> Any:
-    from .sam_models import EvfSamSam1Model
-
-    return EvfSamSam1Model(sam_config)
-
-
-def _build_sam2(sam_config: Any, mask_selection: str) -> Any:
-    from .sam_models import EvfSamSam2Model
-
-    sam = EvfSamSam2Model(sam_config)
-    sam.mask_decoder.dynamic_multimask_via_stability = mask_selection == "stability"
-    return sam
-
-
-def _build_efficient_sam(sam_config: Any, mask_selection: str) -> Any:
-    from .modeling_efficient_sam import EfficientSamModel
-
-    return EfficientSamModel(sam_config)
 
 
 def _encode_single_level(sam: Any, pixel_values: Tensor) -> Tensor:
@@ -87,7 +65,6 @@ SAM_FAMILIES: dict[str, SamFamily] = {  # by the `model_type` of their configura
         mask_selections=("first", "best_iou"),
         encoder_weights=ENCODER_WEIGHTS,
         view_size=lambda sam_config: sam_config.vision_config.image_size,
-        build=_build_sam,
         encode=_encode_single_level,
         decoder_inputs=_single_level,
     ),
@@ -102,7 +79,6 @@ SAM_FAMILIES: dict[str, SamFamily] = {  # by the `model_type` of their configura
             "sam.no_memory_embedding",
         ),
         view_size=lambda sam_config: sam_config.vision_config.backbone_config.image_size[0],
-        build=_build_sam2,
         encode=_encode_sam2,
         decoder_inputs=_three_levels,
     ),
@@ -112,7 +88,6 @@ SAM_FAMILIES: dict[str, SamFamily] = {  # by the `model_type` of their configura
         mask_selections=("first", "best_iou"),
         encoder_weights=ENCODER_WEIGHTS,
         view_size=lambda sam_config: sam_config.vision_config.image_size,
-        build=_build_efficient_sam,
         encode=_encode_single_level,
         decoder_inputs=_single_level,
     ),

@@ -22,7 +22,9 @@ POSITIONS = "sam.vision_encoder.pos_embed"
 EFFICIENT_SAM_SIDE = 14  # EfficientSAM keeps the positions of its 224 px pretraining, 14 x 14 and [CLS]
 
 
-def convert_state_dict(state_dict: Mapping[str, Tensor], *, image_size: int = 1024) -> dict[str, Tensor]:
+def convert_state_dict(
+    state_dict: Mapping[str, Tensor], *, image_size: int = 1024, video: bool = False
+) -> dict[str, Tensor]:
     """Give the tensors of an original file the names of `EvfSamModel.state_dict()`.
 
     Works for a whole EVF-SAM release and for a single SAM, SAM-2, SAM-2.1, EfficientSAM or BEIT-3 file. Tensors are
@@ -32,12 +34,13 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], *, image_size: int = 10
         state_dict: original name -> tensor.
         image_size: side of SAM's view. Needed for EfficientSAM alone: its file has positions of a 14 x 14 grid,
             which the original stretches to the view on every call, and this function once.
+        video: whether SAM-2's memory comes along, for `EvfSamVideoModel`; `EvfSamModel` has no place for it.
 
     Raises:
         ValueError: for names that are not known; the message lists them.
     """
     family = family_of(map(release_name, state_dict))
-    ignored = set(ignored_names(state_dict))
+    ignored = set(ignored_names(state_dict, video=video))
     new_names = translate([name for name in state_dict if name not in ignored], family)
     converted = {new: state_dict[name] for name, new in new_names.items()}
 
@@ -54,23 +57,27 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], *, image_size: int = 10
     return converted
 
 
-def ignored_names(state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Names of an original file without a place in `EvfSamModel`: pretraining heads, constants, SAM-2's memory."""
-    is_sam2 = family_of(map(release_name, state_dict)) == "sam2"
-    return [name for name in state_dict if IGNORED.search(name) or (is_sam2 and SAM2_VIDEO.search(release_name(name)))]
+def ignored_names(state_dict: Mapping[str, Tensor], *, video: bool = False) -> list[str]:
+    """Names of an original file without a place in our model.
+
+    These are pretraining heads, constants and, unless it is for `video`, SAM-2's memory.
+    """
+    memory = not video and family_of(map(release_name, state_dict)) == "sam2"
+    return [name for name in state_dict if IGNORED.search(name) or (memory and SAM2_VIDEO.search(release_name(name)))]
 
 
 def original_state_dict(
     state_dict: Mapping[str, Tensor], memory: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Give the tensors of `EvfSamModel.state_dict()` the names of an original release: undo `convert_state_dict`.
+    """Give the tensors of a model of ours the names of an original release: undo `convert_state_dict`.
 
     EfficientSAM's positions become a 14 x 14 table again, the only size that the original loads: the one that the
     original stretches to ours. Its [CLS] row, which nothing reads, is zero.
 
     Args:
         state_dict: our name -> tensor.
-        memory: an original file of SAM-2, whole release or Meta's, for the modules that only videos need.
+        memory: an original file of SAM-2, whole release or Meta's, for the modules that only videos need, where the
+            model has none.
 
     Raises:
         ValueError: for names that are not known, for what the original cannot hold (EfficientSAM's positions trained

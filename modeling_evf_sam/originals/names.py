@@ -76,7 +76,32 @@ SAM: Table = {
     "mask_decoder.transformer.layers.#.mlp.lin{1,2}.": "mask_decoder.transformer.layers.#.mlp.lin{1,2}.",
     **{f"{name}.layers.{{0,1,2}}.": f"{name}.{{proj_in,layers.0,proj_out}}." for name in HEADS},
 }
+MEMORY_ATTENTIONS = ("memory_attention.layers.#.self_attn", "memory_attention.layers.#.cross_attn_image")
+DOWNSAMPLER = "memory_encoder.mask_downsampler"
+# What SAM-2 (and, in the last two rows, 2.1) has for videos alone: a memory of earlier frames, pointers to objects.
+SAM2_MEMORY: Table = {
+    **{f"{name}.{{q,k,v,out}}_proj.": f"{name}.{{q,k,v,o}}_proj." for name in MEMORY_ATTENTIONS},
+    "memory_attention.layers.#.linear{1,2}.": "memory_attention.layers.#.linear{1,2}.",
+    "memory_attention.layers.#.norm{1,2,3}.": "memory_attention.layers.#.layer_norm{1,2,3}.",
+    "memory_attention.norm.": "memory_attention.layer_norm.",
+    f"{DOWNSAMPLER}.encoder.{{0,3,6,9}}.": f"{DOWNSAMPLER}.layers.{{0,1,2,3}}.conv.",
+    f"{DOWNSAMPLER}.encoder.{{1,4,7,10}}.": f"{DOWNSAMPLER}.layers.{{0,1,2,3}}.layer_norm.",
+    f"{DOWNSAMPLER}.encoder.12.": f"{DOWNSAMPLER}.final_conv.",
+    "memory_encoder.{pix_feat_proj,out_proj}.": "memory_encoder.{feature_projection,projection}.",
+    "memory_encoder.fuser.layers.#.{dwconv,norm,pwconv1,pwconv2}.": (
+        "memory_encoder.memory_fuser.layers.#.{depthwise_conv,layer_norm,pointwise_conv1,pointwise_conv2}."
+    ),
+    "memory_encoder.fuser.layers.#.weight": "memory_encoder.memory_fuser.layers.#.scale",
+    "maskmem_tpos_enc": "memory_temporal_positional_encoding",
+    "no_mem_pos_enc": "no_memory_positional_encoding",
+    "no_obj_ptr": "no_object_pointer",
+    "mask_downsample.": "mask_downsample.",
+    "obj_ptr_proj.layers.{0,1,2}.": "object_pointer_proj.{proj_in,layers.0,proj_out}.",
+    "no_obj_embed_spatial": "occlusion_spatial_embedding_parameter",
+    "obj_ptr_tpos_proj.": "temporal_positional_encoding_projection_layer.",
+}
 SAM2: Table = {
+    **SAM2_MEMORY,
     "no_mem_embed": "no_memory_embedding",
     "image_encoder.trunk.pos_embed{,_window}": "vision_encoder.backbone.pos_embed{,_window}",
     "image_encoder.trunk.patch_embed.proj.": "vision_encoder.backbone.patch_embed.projection.",
@@ -125,7 +150,7 @@ SIGNS = {
 IGNORED = re.compile(
     r"^(mlm_head|mim_head|vision_head|language_head)\.|^logit_scale$|(^|\.)pixel_(mean|std)$|\.freqs_cis$"
 )
-# What SAM-2 (and 2.1) need for videos alone: the memory of earlier frames, and pointers to their objects.
+# The original names that `SAM2_MEMORY` is about.
 SAM2_VIDEO = re.compile(
     r"^visual_model\.(memory_attention\.|memory_encoder\.|maskmem_tpos_enc$|no_mem_pos_enc$|mask_downsample\."
     r"|no_obj_ptr$|no_obj_embed_spatial$|obj_ptr_proj\.|obj_ptr_tpos_proj\.)"
@@ -139,6 +164,11 @@ def release_name(name: str) -> str:
     if name.startswith(("visual_model.", "mm_extractor.", "text_hidden_fcs.")):
         return re.sub(r"(fuser\.layers\.\d+)\.gamma$", r"\1.weight", name)
     return release_name(f"visual_model.{name}")
+
+
+def has_memory(names: Iterable[str]) -> bool:
+    """Whether a set of names, original or ours, has SAM-2's modules for videos."""
+    return any(".memory_encoder." in name for name in names)
 
 
 def family_of(names: Iterable[str]) -> str:

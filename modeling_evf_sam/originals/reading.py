@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from modeling_evf_sam.strict_loading import is_finite
+from modeling_evf_sam.pretrained_evf_sam import is_finite
 
 HUB_NAMES = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
 PICKLES = (".bin", ".pt", ".pth")

@@ -8,6 +8,7 @@ from typing import Any
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.originals.converting import POSITIONS, convert_state_dict, ignored_names, original_state_dict
+from modeling_evf_sam.originals.names import has_memory
 from modeling_evf_sam.originals.reading import read_source
 from modeling_evf_sam.originals.releases import find_release, is_multitask
 from modeling_evf_sam.originals.settings import original_settings
@@ -50,9 +51,9 @@ def from_original(source: str, *, tokenizer: Path | None, use_pickle: bool, mult
     words = read_sentencepiece(tokenizer, semantic=multitask) if tokenizer else read_tokenizer(folder)
     if words is not None:
         refuse_long_vocabulary(words, config)
-    converted = convert_state_dict(tensors)
+    converted = convert_state_dict(tensors, video=True)
     beside = [folder / file for file in TOKENIZER_FILES] if tokenizer is None else [tokenizer]
-    ignored = ignored_names(tensors)
+    ignored = ignored_names(tensors, video=True)
     return Converted(
         title=f"EVF-SAM with {FAMILIES[config.sam_config.model_type]}{', multitask' if multitask else ''}",
         text="Converted from a release of EVF-SAM's authors, tensor by tensor; "
@@ -85,7 +86,7 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
 
     Args:
         folder: what `save_pretrained` wrote.
-        memory: an original SAM-2 file with the modules for videos.
+        memory: an original SAM-2 file with the modules for videos, for a model without.
         tokenizer: BEIT-3's beit3.spm, which the original's tokenizer reads.
 
     Raises:
@@ -104,7 +105,7 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
     return Converted(
         title=f"EVF-SAM with {FAMILIES[config.sam_config.model_type]}, in the original's format",
         text="For the code of EVF-SAM's authors; `EvfSamModel.from_pretrained` reads it as well."
-        + (" It has no modules for videos." if config.sam_config.model_type == "sam2" and not memory else ""),
+        + ("" if config.sam_config.model_type != "sam2" or has_memory(original) else " It has no modules for videos."),
         config=config,
         tensors=original,
         model_tensors=ours,

@@ -57,8 +57,8 @@ class Release:
         return detect_arguments(self._tensors, multitask=self.multitask)
 
     def state_dict(self, *, image_size: int) -> dict[str, Tensor]:
-        """The weights by our names."""
-        return convert_state_dict(self._tensors, image_size=image_size)
+        """The weights by our names, SAM-2's memory among them."""
+        return convert_state_dict(self._tensors, image_size=image_size, video=True)
 
     def tokenizer(self) -> Any:
         """The tokenizer.

@@ -18,8 +18,10 @@ from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.hub.card import USE_MODEL, fill
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.modeling_evf_sam_video import EvfSamVideoModel
 from modeling_evf_sam.originals.card import model_card
 from modeling_evf_sam.originals.converting import refuse_misfits
+from modeling_evf_sam.originals.names import has_memory
 from modeling_evf_sam.originals.reading import refuse_not_finite
 from modeling_evf_sam.originals.weights import file_rows, write_weights
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
@@ -37,7 +39,7 @@ class Converted:
         text: what it is, for the card.
         config: the model's configuration.
         tensors: name -> tensor, as the weight files have them.
-        model_tensors: name -> tensor, as `EvfSamModel.state_dict()` has them.
+        model_tensors: name -> tensor, as the `state_dict()` of `model_class` has them.
         sources: the files that it was made from.
         names: what the sources are called, to find what they are on the Hub.
         mapped: number of the sources' tensors that went into the result.
@@ -55,6 +57,11 @@ class Converted:
     mapped: int
     ignored: list[str]
     write_rest: Callable[[Path], None]
+
+    @property
+    def model_class(self) -> type[EvfSamModel]:
+        """What holds all tensors: with SAM-2's memory the model for videos."""
+        return EvfSamVideoModel if has_memory(self.model_tensors) else EvfSamModel
 
 
 def write_model(
@@ -96,7 +103,7 @@ def write_model(
         report["sources"] = sources.result()
         converted.write_rest(folder)
         if verify:
-            compare_reloaded(folder, converted.model_tensors, config.dtype)
+            compare_reloaded(folder, converted.model_tensors, config.dtype, converted.model_class)
         write_readme(folder, report, usage=USE_MODEL, names=converted.names, place=push_to_hub or output)
         write_report(folder, report, digests)
     tell(report, output)
@@ -106,7 +113,7 @@ def write_model(
 def _check(converted: Converted) -> dict[str, int]:
     """Refuse tensors that do not fit the model or are not finite; returns the parameters of each part."""
     with torch.device("meta"):
-        model = EvfSamModel(converted.config)
+        model = converted.model_class(converted.config)
     refuse_misfits(converted.model_tensors, model.state_dict())
     with Console(stderr=True).status("looking for values that are not finite"):
         refuse_not_finite(converted.tensors)
@@ -124,7 +131,9 @@ def _group(name: str) -> str:
     return ".".join(words[: 2 if words[0] in ("visual_model", "mm_extractor") else 1])
 
 
-def compare_reloaded(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+def compare_reloaded(
+    folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype, model_class: type[EvfSamModel]
+) -> None:
     """Load a result as any user would, and compare each tensor with its source, bit by bit.
 
     The model holds position codes in float32 whatever the file has; they are compared in the file's float type.
@@ -133,7 +142,7 @@ def compare_reloaded(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.d
         ValueError: a tensor differs from its source in the result's float type.
     """
     transformers.logging.disable_progress_bar()
-    model = EvfSamModel.from_pretrained(folder, dtype=dtype)
+    model = model_class.from_pretrained(folder, dtype=dtype)
     state = model.state_dict()
     different = [] if model.dtype == dtype else [f"the float type: {model.dtype}"]
     for name, tensor in track(tensors.items(), "verifying", console=Console(stderr=True)):

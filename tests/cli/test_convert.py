@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from evf_sam_cli import main
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.modeling_evf_sam_video import EvfSamVideoModel
 from modeling_evf_sam.originals import settings
 from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
 from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM, golden_config
@@ -158,7 +159,7 @@ def test_sizes_that_the_original_cannot_build_are_refused(release, capsys):
     assert not Path("theirs").exists()
 
 
-def test_sam2_gets_its_memory_back(shared, workplace):
+def test_sam2_keeps_its_memory_or_gets_it_back(shared, workplace):
     """SAM-2 of the smallest size and a tiny encoder, filled with zeros: names and shapes count."""
     keys = json.loads((shared / "reference" / "keys" / "sam2_t.json").read_text())
     sam = {f"visual_model.{name}": torch.zeros(shape, dtype=torch.bfloat16) for name, shape, _ in keys}
@@ -168,14 +169,21 @@ def test_sam2_gets_its_memory_back(shared, workplace):
 
     assert run("evf-sam2.safetensors", "--output", "ours") == 0
     report = json.loads(Path("ours/conversion_report.json").read_text())
-    assert report["tensors"]["ignored"]["visual_model.memory_attention"] > 0
+    assert report["tensors"]["ignored"] == {}
+    EvfSamVideoModel.from_pretrained("ours")
+    EvfSamModel.from_pretrained("ours").save_pretrained("photos")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "ORIGINAL_ENCODERS", GOLDEN_SIZES["ORIGINAL_ENCODERS"])
+        assert run("ours", "--output", "theirs", "--to-original", "--verify") == 0
         options = ["--to-original", "--memory", "meta.safetensors"]
-        assert run("ours", "--output", "theirs", *options, "--verify") == 0
-    theirs = load_file("theirs/model.safetensors")
+        assert run("photos", "--output", "theirs-again", *options, "--verify") == 0
+        assert run("photos", "--output", "theirs-for-photos", "--to-original") == 0
     expected = {name.replace(".gamma", ".weight"): tensor.shape for name, tensor in {**sam, **tiny}.items()}
-    assert {name: tensor.shape for name, tensor in theirs.items()} == expected
+    for folder in ("theirs", "theirs-again"):
+        theirs = load_file(f"{folder}/model.safetensors")
+        assert {name: tensor.shape for name, tensor in theirs.items()} == expected
+        assert "no modules for videos" not in Path(folder, "README.md").read_text()
+    assert "It has no modules for videos." in Path("theirs-for-photos/README.md").read_text()
 
 
 def test_efficient_sam_there_and_back(shared, workplace, monkeypatch):

@@ -103,7 +103,7 @@ class Beit3ModelTester:
 
 def complete_or_not(test):
     """Run `test` without the refusal of incomplete checkpoints."""
-    return mock.patch("modeling_evf_sam.strict_loading._refuse_bad_tensors")(lambda self, _: test(self))
+    return mock.patch("modeling_evf_sam.pretrained_evf_sam._refuse_bad_tensors")(lambda self, _: test(self))
 
 
 class Beit3ModelTest(modeling.ModelTesterMixin, unittest.TestCase):

@@ -17,8 +17,8 @@ from transformers import pipeline
 
 import modeling_evf_sam
 from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamConfig, EvfSamModel, EvfSamPipeline, EvfSamProcessor
-from modeling_evf_sam.hooks import PushCodeMixin
 from modeling_evf_sam.hub.code import code_files, write_code
+from modeling_evf_sam.pretrained_evf_sam import PushCodeMixin
 from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM2
 
 TASK = "referring-image-segmentation"
@@ -221,7 +221,6 @@ def test_writing_twice_changes_nothing(tmp_path):
 def test_the_code_is_the_payload_and_no_more():
     payload = {
         "configuration_evf_sam",
-        "hooks",
         "image_processing_evf_sam",
         "loss_evf_sam",
         "modeling_beit3",
@@ -233,9 +232,11 @@ def test_the_code_is_the_payload_and_no_more():
         "pipeline_evf_sam",
         "presets",
         "processing_evf_sam",
+        "prompts_evf_sam",
         "sam_attention",
         "sam_families",
-        "strict_loading",
+        "sam_models",
+        "pretrained_evf_sam",
     }
     assert {file.stem for file in code_files()} <= payload
     assert len(code_files()) < 17
