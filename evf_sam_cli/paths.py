@@ -63,6 +63,14 @@ def check_photo(path: Path) -> None:
         raise FileNotFoundError(f"photo '{path}' does not exist: check the path")
 
 
+def check_film(path: Path) -> None:
+    """Raises an error if there is no such file or folder, or it cannot be read."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"film '{path}' does not exist: check the path")
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise ValueError(f"film '{path}' cannot be read: change its permissions")
+
+
 def check_folder(folder: Path) -> None:
     """Raises a ValueError if nothing can be written into a folder, which need not exist."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
