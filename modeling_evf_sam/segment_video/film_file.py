@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,10 @@ class FilmFile(Film):
         self._starts: list[tuple[int, int]] = []  # place and timestamp of frames that need no other
         self._window: dict[int, VideoFrame] = {}
         self._open()
-        self.rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
+        self.rate = self._stream.average_rate or USUAL_RATE  # what a header says may be far off
         self._look_through(limit)
         self._check_frames()
+        self._look_at_times()
         self._open()
 
     def __getitem__(self, index: int) -> Image.Image:
@@ -95,8 +96,16 @@ class FilmFile(Film):
             elif not isinstance(decoded, FFmpegError):
                 self._add(decoded, number, place)
             place += not isinstance(decoded, FFmpegError)
-        if self._packets < self._stream.frames:
+        indexed = "mp4" in self._container.format.name  # in other files the number may count something else
+        if indexed and self._packets < self._stream.frames:
             self._note(f"it ends after {self._packets} of {self._stream.frames} frames")
+
+    def _look_at_times(self) -> None:
+        times = [stamp.time for stamp in self.stamps]
+        if any(after <= before for before, after in pairwise(times)):
+            self._starts.clear()  # a time may mean several frames
+        elif len(times) > 1:
+            self.rate = ((len(times) - 1) / (times[-1] - times[0])).limit_denominator(1001)
 
     def _add(self, frame: "VideoFrame", number: int, place: int) -> None:
         if not self.stamps and self._stream.sample_aspect_ratio:
