@@ -64,11 +64,9 @@ def check_photo(path: Path) -> None:
 
 
 def check_film(path: Path) -> None:
-    """Raises an error if there is no such file or folder, or it cannot be read."""
+    """Raises a FileNotFoundError if there is no such file or folder."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"film '{path}' does not exist: check the path")
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise ValueError(f"film '{path}' cannot be read: change its permissions")
 
 
 def check_folder(folder: Path) -> None:

@@ -57,7 +57,7 @@ class Question:
             for x, y in corners:
                 if not (0 <= x <= film.size[0] and 0 <= y <= film.size[1]):
                     size = f"{film.size[0]} x {film.size[1]}"
-                    raise ValueError(f"({x:g}, {y:g}) is outside the frames, which are {size}: give pixels of frame")
+                    raise ValueError(f"({x:g}, {y:g}) is outside the frames, which are {size}: give pixels of a frame")
 
 
 def walk(
