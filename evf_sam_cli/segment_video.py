@@ -39,7 +39,7 @@ def run(
     ],
     sentences: Annotated[
         list[str],
-        typer.Argument(metavar="SENTENCE...", help="What to follow, an object each.", show_default=False),
+        typer.Argument(metavar="SENTENCE", help="What to follow, an object each.", show_default=False),
     ],
     model: ModelOption = DEFAULT_MODEL,
     output: Annotated[

@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from PIL import Image
 
+from modeling_evf_sam.photos import MAX_PIXELS
 from modeling_evf_sam.segment_video.film import Film, Stamp
 
 if TYPE_CHECKING:
@@ -164,7 +165,13 @@ def _open_stream(path: Path) -> "tuple[InputContainer, VideoStream]":
     pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not pictures:  # the cover of a song is none
         raise ValueError(f"'{path}' has no pictures, only {_kinds(container)}: give a film")
-    return container, pictures[0]
+    stream = pictures[0]
+    if stream.width * stream.height > MAX_PIXELS:
+        raise ValueError(
+            f"film '{path}' has {stream.width} x {stream.height} pixels: make it smaller, up to {MAX_PIXELS}"
+        )
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # the header may lie
+    return container, stream
 
 
 def _kinds(container: InputContainer) -> str:

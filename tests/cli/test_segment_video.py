@@ -12,10 +12,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from evf_sam_cli import main
+from evf_sam_cli.segment_video import Layout
 from modeling_evf_sam.rendered_scenes.films import RenderedFilms
 
 pytest.importorskip("av", reason="film files need the extra 'video'")
 from modeling_evf_sam.segment_video.film_file import FilmFile
+from modeling_evf_sam.segment_video.formats import FORMATS
 from tests.film_files import rendered_frames, squares, write_film
 
 SCRIPT = Path(sys.executable).with_name("evf-sam")
@@ -103,6 +105,10 @@ def test_a_run_that_was_interrupted_goes_on(place, segment, tiny_checkpoint, cap
     assert lines(place / "out") == lines(place / "whole")
 
 
+def test_all_formats_can_be_asked_for():
+    assert list(Layout) == list(FORMATS)
+
+
 LIGHT = {  # what is typed, and the error that comes before anything slow is imported
     "no film": (["nowhere.mp4", "star"], "film 'nowhere.mp4' does not exist: check the path"),
     "no model": (["film.mp4", "star", "--model", "nowhere"], "model 'nowhere' was not found"),
@@ -111,7 +117,7 @@ LIGHT = {  # what is typed, and the error that comes before anything slow is imp
     "numbers": (["film.mp4", "star", "--box", "0:3,4"], "--box '3,4' must be 4 numbers with commas between them"),
     "output": (["film.mp4", "star", "--output", "film.mp4"], "cannot write into 'film.mp4': choose another folder"),
     "format": (["film.mp4", "star", "--format", "xml"], "'xml' is not one of 'coco', 'mot'"),
-    "no sentence": (["film.mp4"], "Missing argument 'SENTENCE...'"),
+    "no sentence": (["film.mp4"], "Missing argument 'SENTENCE'"),
 }
 PROGRAM = """
 import sys

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 av = pytest.importorskip("av", reason="film files need the extra 'video'")
+from modeling_evf_sam.segment_video import film_file  # noqa: E402
 from modeling_evf_sam.segment_video.film_file import WINDOW, FilmFile  # noqa: E402
 from tests.film_files import CLOCKWISE, squares, write_film  # noqa: E402
 
@@ -139,8 +140,19 @@ def changes_size(path):
 
 
 NOISE = np.random.default_rng(0).integers(0, 255, (12, 64, 96, 3), np.uint8)
+
+
+def wrong_bytes(path):
+    write_film(path, NOISE, options={"g": "1"})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    path.write_bytes(content)
+
+
 DAMAGED = {  # name: what makes it, a word of the damage, and how many frames are left
     "short.mp4": (cut_short, "it ends after 8 of 12 frames", range(6, 9)),
+    "bytes.mkv": (wrong_bytes, " is damaged (", [9, 10, 11]),
     "sizes.ts": (changes_size, "it has 64 x 48 pixels, the first frame 96 x 64", [5]),
 }
 
@@ -156,6 +168,19 @@ def test_damage_is_told_and_left_out(tmp_path, name):
     assert any(word in line for line in film.damage)
     sequence = [np.asarray(film[index]) for index in range(len(film))]
     assert all(np.array_equal(film[index], sequence[index]) for index in reversed(range(len(film))))
+
+
+def test_frames_with_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
+    path = write_film(tmp_path / "film.ts", squares(30, (128, 64)))
+    monkeypatch.setattr(film_file, "MAX_PIXELS", 8191)
+    with pytest.raises(ValueError, match=r"film '.*' has 128 x 64 pixels: make it smaller, up to 8191"):
+        FilmFile(path)
+    grows = write_film(tmp_path / "larger.ts", squares(30, (256, 64)))
+    path.write_bytes(path.read_bytes() + grows.read_bytes())
+    monkeypatch.setattr(film_file, "MAX_PIXELS", 8192)
+    film = FilmFile(path, skip_damaged=True)
+    assert len(film) == 30
+    assert not any("256 x 64" in line for line in film.damage)
 
 
 def test_pixels_that_are_not_square(tmp_path):
