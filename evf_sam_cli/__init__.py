@@ -21,6 +21,7 @@ from evf_sam_cli import (
     evaluate,
     segment,
     segment_dataset,
+    segment_video,
     tokenizer,
     train,
 )
@@ -53,6 +54,7 @@ def _options(
 app.command("segment", cls=segment.SegmentCommand)(segment.run)
 app.command("demo")(demo.run)
 app.command("segment-dataset")(segment_dataset.run)
+app.command("segment-video")(segment_video.run)
 app.command("compare")(compare.run)
 app.command("train")(train.run)
 app.command("ablate")(ablate.run)

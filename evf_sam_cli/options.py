@@ -28,3 +28,18 @@ DtypeOption = Annotated[
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON too; - prints it.")
 ]
+
+
+def read_numbers(option: str, text: str, count: int) -> list[float]:
+    """The numbers that an option was given, with commas between them.
+
+    Raises:
+        ValueError: they are not numbers, or not that many.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise ValueError(f"{option} '{text}' must be {count} numbers with commas between them, in photo pixels")
+    return numbers

@@ -63,6 +63,12 @@ def check_photo(path: Path) -> None:
         raise FileNotFoundError(f"photo '{path}' does not exist: check the path")
 
 
+def check_film(path: Path) -> None:
+    """Raises a FileNotFoundError if there is no such file or folder."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"film '{path}' does not exist: check the path")
+
+
 def check_folder(folder: Path) -> None:
     """Raises a ValueError if nothing can be written into a folder, which need not exist."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())

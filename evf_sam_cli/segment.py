@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from evf_sam_cli.models import find_model
-from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, JsonOption, ModelOption
+from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, JsonOption, ModelOption, read_numbers
 from evf_sam_cli.paths import check_folder, photos_and_sentences
 
 if TYPE_CHECKING:
@@ -133,23 +133,13 @@ def _spatial_prompts(points: list[str], not_points: list[str], box: str | None, 
     """The points and the box, given to each of the `count` sentences of a photo."""
     prompts: dict[str, Any] = {}
     if points or not_points:
-        numbers = [_numbers("--point", text, 2) for text in points]
-        numbers += [_numbers("--not-point", text, 2) for text in not_points]
+        numbers = [read_numbers("--point", text, 2) for text in points]
+        numbers += [read_numbers("--not-point", text, 2) for text in not_points]
         prompts["points"] = [[numbers] * count]
         prompts["point_labels"] = [[[1] * len(points) + [0] * len(not_points)] * count]
     if box is not None:
-        prompts["boxes"] = [[_numbers("--box", box, 4)] * count]
+        prompts["boxes"] = [[read_numbers("--box", box, 4)] * count]
     return prompts
-
-
-def _numbers(option: str, text: str, count: int) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count:
-        raise ValueError(f"{option} '{text}' must be {count} numbers with commas between them, in photo pixels")
-    return numbers
 
 
 def _segment_photos(

@@ -59,3 +59,10 @@ def write_json(record: dict[str, Any], destination: str | Path) -> None:
         return
     with whole_file(Path(destination)) as file:
         file.write_text(text + "\n", encoding="utf-8")
+
+
+def refuse_other_settings(folder: Path, begun: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Raises a ValueError if results in a folder were begun with other settings than those of this run."""
+    changed = [name for name, value in settings.items() if begun.get(name) != value]
+    if changed:
+        raise ValueError(f"'{folder}' was begun with other settings ({', '.join(changed)}): choose another folder")

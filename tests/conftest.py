@@ -36,6 +36,19 @@ def beit3_spm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_video_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerBase) -> Path:
+    """A folder with weights of an EVF-SAM over SAM-2 with its memory."""
+    from tests.golden import GOLDEN_ENCODER
+    from tests.tiny_video import tiny_video_model
+
+    folder = tmp_path_factory.mktemp("tiny_video")
+    model = tiny_video_model(multimodal_config={**GOLDEN_ENCODER, "vocab_size": len(tiny_tokenizer)})
+    model.save_pretrained(folder)
+    EvfSamProcessor.from_config(model.config, tiny_tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerBase) -> Path:
     """A folder with fresh weights: its masks mean nothing, all else is as in a trained checkpoint."""
     folder = tmp_path_factory.mktemp("tiny")

@@ -7,6 +7,7 @@ import huggingface_hub
 import torch
 import transformers
 
+from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.inference.precision import default_dtype
 from modeling_evf_sam.inference.quantization import quantize
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
@@ -18,7 +19,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.fl
 
 
 def load_model(
-    source: str, device: str | None = None, dtype: str | None = None
+    source: str, device: str | None = None, dtype: str | None = None, *, for_films: bool = False
 ) -> tuple[EvfSamModel, EvfSamProcessor]:
     """Loads a checkpoint for inference, without transformers' own messages.
 
@@ -26,6 +27,7 @@ def load_model(
         source: a folder, or a Hub id.
         device: a torch device; None takes a GPU where there is one.
         dtype: "float32", "bfloat16" or, on a CPU, "int8"; None takes what `default_dtype` does.
+        for_films: with SAM-2's memory where the SAM is SAM-2, as an `EvfSamVideoModel`.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or a device or dtype that cannot be used.
@@ -40,10 +42,18 @@ def load_model(
     with _quiet():
         check_source(source)
         processor = EvfSamProcessor.from_pretrained(source)
-        model = EvfSamModel.from_pretrained(source, dtype=loaded_in)
+        model = (_film_class(source) if for_films else EvfSamModel).from_pretrained(source, dtype=loaded_in)
     refuse_long_vocabulary(processor.tokenizer, model.config)
     model = model.to(target).eval()
     return quantize(model) if dtype == "int8" else model, processor
+
+
+def _film_class(source: str) -> type[EvfSamModel]:
+    if EvfSamConfig.from_pretrained(source).sam_config.model_type != "sam2":
+        return EvfSamModel
+    from modeling_evf_sam.modeling_evf_sam_video import EvfSamVideoModel  # slow to import
+
+    return EvfSamVideoModel
 
 
 @contextmanager

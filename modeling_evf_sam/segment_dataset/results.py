@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow
 from pyarrow import dataset, parquet
 
-from modeling_evf_sam.files import whole_folder, write_json
+from modeling_evf_sam.files import refuse_other_settings, whole_folder, write_json
 
 PARTS = "part-*.parquet"
 SETTINGS = "settings.json"
@@ -53,7 +53,4 @@ def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
     if not file.exists():
         write_json(settings, str(file))
         return
-    begun = json.loads(file.read_text(encoding="utf-8"))
-    changed = [name for name, value in settings.items() if begun.get(name) != value]
-    if changed:
-        raise ValueError(f"'{folder}' was begun with another {' and '.join(changed)}: choose another folder")
+    refuse_other_settings(folder, json.loads(file.read_text(encoding="utf-8")), settings)

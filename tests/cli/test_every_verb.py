@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from evf_sam_cli import app
 from modeling_evf_sam.rendered_scenes.curriculum.recipe import read_recipe
+from tests.film_files import squares, write_film
 from tests.miniatures import coco_record, columns, run_lengths, write_json, write_lines, write_photo
 
 SCRIPT = Path(sys.executable).with_name("evf-sam")
@@ -49,19 +50,30 @@ RUNS = {
         "segment-dataset photos sentences.txt --model tiny --output {out} --device cpu",
         ["*.parquet"],
     ),
+    "segment-video": (
+        "segment-video film.mp4 star 'the red circle' --model tiny --output {out} --format mot",
+        ["masks.jsonl", "overlay.mp4", "mot.txt"],
+    ),
+    "segment-video with a memory": (
+        "segment-video photos star --model memory --output {out} --key-frame best",
+        ["masks.jsonl", "overlay.mp4"],
+    ),
     "convert": ("convert evf-sam --output {out} --verify", ["model.safetensors", "config.json"]),
     "build": ("build --sam sam.pth --beit3 beit3.pth --tokenizer beit3.spm --output {out}", ["model.safetensors"]),
     "tokenizer": ("tokenizer beit3.spm --output {out} --verify", ["tokenizer.json"]),
 }
-EXTRAS = {"segment-dataset": "ray", "demo": "gradio"}  # modules that come with an extra
+EXTRAS = {"segment-dataset": "ray", "segment-video": "av", "demo": "gradio"}  # modules that come with an extra
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory, tiny_checkpoint, original, beit3_spm) -> Path:
+def place(tmp_path_factory, tiny_checkpoint, tiny_video_checkpoint, original, beit3_spm) -> Path:
     """A folder with checkpoints, photos, data sets, recipes, and files as the authors publish them."""
     folder = tmp_path_factory.mktemp("verbs")
     for name in ("tiny", "other"):
         shutil.copytree(tiny_checkpoint, folder / name)
+    shutil.copytree(tiny_video_checkpoint, folder / "memory")
+    if find_spec(EXTRAS["segment-video"]):
+        write_film(folder / "film.mp4", squares(4))
     pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "photo.png")
     (folder / "sentences.txt").write_text("the red circle\nstar")
@@ -149,8 +161,9 @@ def test_demo_serves_its_page_until_it_is_interrupted(place, environment):
 
 
 def _skip_without_extra(name: str) -> None:
-    if name in EXTRAS and find_spec(EXTRAS[name]) is None:
-        pytest.skip(f"{name} needs {EXTRAS[name]}, which comes with an extra")
+    verb = name.split()[0]
+    if verb in EXTRAS and find_spec(EXTRAS[verb]) is None:
+        pytest.skip(f"{verb} needs {EXTRAS[verb]}, which comes with an extra")
 
 
 def test_no_verb_is_left_out():

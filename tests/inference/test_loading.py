@@ -2,7 +2,7 @@ import pytest
 import torch
 import transformers
 
-from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam import EvfSamModel, EvfSamProcessor, EvfSamVideoModel
 from modeling_evf_sam.inference.loading import load_model
 from tests.golden import golden_config
 
@@ -46,3 +46,16 @@ def test_a_tokenizer_with_more_words_than_the_model_is_refused(tmp_path, tiny_to
     EvfSamProcessor.from_config(config, tiny_tokenizer).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"the tokenizer has \d+ tokens, the model 120: give the model's own"):
         load_model(str(tmp_path), "cpu", "float32")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "for_films", "expected"),
+    [
+        ("tiny_checkpoint", True, EvfSamModel),
+        ("tiny_video_checkpoint", True, EvfSamVideoModel),
+        ("tiny_video_checkpoint", False, EvfSamModel),
+    ],
+)
+def test_films_are_for_a_model_with_a_memory_where_there_is_one(request, checkpoint, for_films, expected):
+    model, _ = load_model(str(request.getfixturevalue(checkpoint)), "cpu", "float32", for_films=for_films)
+    assert type(model) is expected

@@ -83,5 +83,5 @@ def test_a_folder_keeps_to_its_model_and_prompts(tmp_path):
     keep_settings(tmp_path, {"model": "a", "prompts": "1"})
     keep_settings(tmp_path, {"model": "a", "prompts": "1"})
     assert json.loads((tmp_path / "settings.json").read_text()) == {"model": "a", "prompts": "1"}
-    with pytest.raises(ValueError, match="begun with another prompts: choose another folder"):
+    with pytest.raises(ValueError, match=r"begun with other settings \(prompts\): choose another folder"):
         keep_settings(tmp_path, {"model": "a", "prompts": "2"})
