@@ -223,7 +223,7 @@ class EvfSamVideoModel(EvfSamModel):
     }
 
     def __init__(self, config: EvfSamConfig):
-        if config.sam_config.model_type != "sam2":
+        if config.sam_config.model_type not in self.sam_models:
             kind = config.sam_config.model_type
             raise ValueError(f"a SAM of type {kind!r} has no memory: use EvfSamModel, frame by frame")
         super().__init__(config)

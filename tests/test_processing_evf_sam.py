@@ -194,12 +194,12 @@ def test_bad_inputs(processor, images, text, options, message):
 @pytest.mark.parametrize(
     ("settings", "length"),
     [
-        ({}, 8),
+        ({}, 7),
         ({"padding": "max_length"}, 40),
         ({"padding": "max_length", "max_length": 12}, 12),
         ({"text_kwargs": {"padding": "max_length", "max_length": 12}}, 12),
         ({"truncation": True, "max_length": 3}, 3),
-        ({"max_length": 3}, 8),
+        ({"max_length": 3}, 7),
     ],
 )
 def test_settings_of_tokens(processor, settings, length):

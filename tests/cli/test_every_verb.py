@@ -147,7 +147,12 @@ def test_a_verb_does_its_work(name, place, environment, tmp_path):
 def test_demo_serves_its_page_until_it_is_interrupted(place, environment):
     _skip_without_extra("demo")
     process = subprocess.Popen(
-        [SCRIPT, "demo", "--model", "tiny"], cwd=place, env=environment, stdout=subprocess.PIPE, text=True
+        [SCRIPT, "demo", "--model", "tiny"],
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a job in the background ignores
     )
     with process:
         try:

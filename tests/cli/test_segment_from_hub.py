@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from evf_sam_cli import main
 from modeling_evf_sam.originals import settings
+from modeling_evf_sam.originals.tokenizer import TOKENIZER_CONFIG
 from tests.golden import GOLDEN_ENCODER, GOLDEN_SAM
 from tests.hub_server import Hub, running, use_hub
 
@@ -18,16 +19,15 @@ TEXTS = ["config.json", "sentencepiece.bpe.model", "tokenizer_config.json"]
 
 
 @pytest.fixture
-def hub(original, tiny_tokenizer, workplace, monkeypatch):
+def hub(original, beit3_spm, tiny_tokenizer, workplace, monkeypatch):
     """Folders with a tiny release: weights as safetensors, as pickles, and a Hub that has neither yet."""
     encoder = {**GOLDEN_ENCODER, "vocab_size": len(tiny_tokenizer) + 8}
     monkeypatch.setattr(settings, "ORIGINAL_SAMS", {("EvfSamModel", "huge"): GOLDEN_SAM})
     monkeypatch.setattr(settings, "ORIGINAL_ENCODERS", {"large": encoder})
     for name in ("main", "safe"):
         Path(name).mkdir()
-    Path("main", "config.json").write_text(CONFIG)
-    for file in TEXTS[1:]:
-        Path("main", file).write_bytes(Path(tiny_tokenizer.name_or_path, file).read_bytes())
+    for file, content in zip(TEXTS, (CONFIG, beit3_spm.read_bytes(), TOKENIZER_CONFIG), strict=True):
+        Path("main", file).write_bytes(content if isinstance(content, bytes) else content.encode())
     save_file(original, "safe/model.safetensors")
     with running(Hub({MODEL: {"main": workplace / "main"}})) as hub:
         use_hub(monkeypatch, hub.url, workplace)

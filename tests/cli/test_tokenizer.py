@@ -6,6 +6,7 @@ from transformers import AutoTokenizer
 
 from evf_sam_cli import main
 from modeling_evf_sam.originals import tokenizer_conversion
+from modeling_evf_sam.originals.tokenizer import read_sentencepiece
 
 
 def run(*arguments: object) -> int:
@@ -39,7 +40,7 @@ def test_all_files_are_reported(beit3_spm, workplace, capsys):
 
 def test_verify_finds_a_difference(beit3_spm, workplace, monkeypatch, capsys):
     monkeypatch.setattr(tokenizer_conversion, "PROBES", ("a", "b"))
-    other = AutoTokenizer.from_pretrained(beit3_spm.parent)
+    other = read_sentencepiece(beit3_spm, semantic=False)
     other.add_tokens(["b"])
     monkeypatch.setattr(tokenizer_conversion.AutoTokenizer, "from_pretrained", lambda folder: other)
     assert run(beit3_spm, "--output", "tokenizer", "--verify") == 2
