@@ -1,7 +1,5 @@
 """`python -m modeling_evf_sam`, for launchers of several processes such as torchrun: the `evf-sam` command."""
 
-import sys
+from runpy import run_module
 
-from evf_sam_cli import main
-
-sys.exit(main())
+run_module("evf_sam_cli", run_name="__main__")

@@ -1,8 +1,6 @@
-"""`python -m modeling_evf_sam.cli`: the former place of the command line."""
+"""`python -m modeling_evf_sam.cli`, the former place of the command line."""
 
-import sys
-
-from evf_sam_cli import main
+from runpy import run_module
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_module("evf_sam_cli", run_name="__main__")

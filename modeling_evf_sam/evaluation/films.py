@@ -1,11 +1,35 @@
 """Scores a segmenter of videos on films with exact masks."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 
 from modeling_evf_sam.evaluation.video_metrics import boundary_accuracy, region_similarity
-from modeling_evf_sam.rendered_scenes.films import Film
+
+
+class Film(Protocol):
+    """A film with what is true of it, such as `rendered_scenes.films` draws.
+
+    Attributes:
+        name: what messages call it.
+        kind: the group that it is scored in.
+        sentences: P of them, about one object each.
+    """
+
+    name: str
+    kind: str
+    sentences: list[str]
+
+    def __len__(self) -> int:
+        """The number of frames."""
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Yields each frame, (H, W, 3) uint8."""
+
+    def masks(self) -> Iterator[np.ndarray]:
+        """Yields the visible pixels of the objects on each frame, (P, H, W) bool."""
+
 
 SegmentFilm = Callable[[Iterable[np.ndarray], list[str]], Iterable[np.ndarray]]
 
