@@ -74,7 +74,7 @@ def run_benchmark(
     measurements = measure(actions, repeats=repeats, device=model.device, progress=progress)
     rates = {m.action.dtype: m.rate for m in measurements if m.action.what == PRODUCT}
     return {
-        "machine": _machine(model.device),
+        "machine": machine(model.device),
         "setting": {
             "dtype": precision,
             "photos": num_photos,
@@ -152,7 +152,8 @@ def _find(measurements: list[Measurement], what: str) -> Measurement:
     return next(m for m in measurements if m.action.what == what)
 
 
-def _machine(device: torch.device) -> Record:
+def machine(device: torch.device) -> Record:
+    """What a timing is taken on, ready for JSON."""
     return {
         "device": device.type,
         "name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name(),

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from modeling_evf_sam.data.segmentations import run_lengths
 from modeling_evf_sam.inference.video import EvfSamVideoPredictor, FrameResult
 from modeling_evf_sam.segment_video.film import Film
 
@@ -113,18 +113,11 @@ def _correct(predictor: EvfSamVideoPredictor, correction: Correction, place: int
 
 
 def _objects(result: FrameResult) -> list[dict[str, Any]]:
-    masks = result.masks.cpu().numpy().astype(np.uint8)  # (P, H, W)
-    runs = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
-    columns = zip(result.object_ids, result.scores.tolist(), runs, strict=True)
+    masks = result.masks.cpu().numpy()  # (P, H, W)
+    runs = [run_lengths(mask) for mask in masks]
     return [
-        {
-            "object": number,
-            "score": score,
-            "area": int(coco_mask.area(run)),
-            "box": _corners(run),
-            "rle": {"size": run["size"], "counts": run["counts"].decode("ascii")},
-        }
-        for number, score, run in columns
+        {"object": number, "score": score, "area": int(mask.sum()), "box": _corners(run), "rle": run}
+        for number, score, mask, run in zip(result.object_ids, result.scores.tolist(), masks, runs, strict=True)
     ]
 
 
