@@ -8,9 +8,8 @@ export OMP_NUM_THREADS ?= 1
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -qq --constraint constraints.txt --editable
 
-# Tests of what loads a checkpoint in the default precision; test_every_verb.py itself tries both.
-DEFAULT_PRECISION = tests/cli tests/demo tests/inference tests/segment_dataset tests/test_docs.py
-BOTH_PRECISIONS = tests/cli/test_every_verb.py
+# Tests of what loads a checkpoint in the default precision.
+DEFAULT_PRECISION = tests/cli tests/demo tests/inference tests/segment_dataset tests/segment_video tests/test_docs.py
 
 .PHONY: demo test test-bfloat16 test-slow docs style clean
 
@@ -23,10 +22,10 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy conversion/*.py
-	EVF_SAM_DTYPE=float32 $(VENV)/bin/pytest --numprocesses 2
+	EVF_SAM_DTYPE=float32 $(VENV)/bin/pytest --numprocesses 2 --dist worksteal
 
 test-bfloat16: $(VENV)/test.stamp
-	EVF_SAM_DTYPE=bfloat16 $(VENV)/bin/pytest --numprocesses 2 $(DEFAULT_PRECISION) --ignore $(BOTH_PRECISIONS)
+	EVF_SAM_DTYPE=bfloat16 $(VENV)/bin/pytest --numprocesses 2 --dist worksteal $(DEFAULT_PRECISION)
 
 test-slow: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -m slow

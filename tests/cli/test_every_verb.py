@@ -123,7 +123,10 @@ def _write_recipes(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
 
 
-@pytest.fixture(params=["float32", "bfloat16"])
+PRECISIONS = [chosen] if (chosen := os.environ.get("EVF_SAM_DTYPE")) else ["float32", "bfloat16"]
+
+
+@pytest.fixture(params=PRECISIONS)
 def environment(request) -> dict[str, str]:
     return {**os.environ, "EVF_SAM_DTYPE": request.param, "HF_HUB_OFFLINE": "1"}
 
