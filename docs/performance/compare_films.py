@@ -41,7 +41,7 @@ def theirs(sam: dict, film: torch.Tensor) -> Step:
     """The same by transformers' model, prompted by a point."""
     config = Sam2Config(**{name: value for name, value in sam.items() if name != "model_type"})
     model = Sam2VideoModel(video_config(config, stability=False)).eval()
-    session = Sam2VideoInferenceSession(video=film, video_height=SIDE, video_width=SIDE)
+    session = Sam2VideoInferenceSession(video=film, video_height=SIDE, video_width=SIDE, dtype=film.dtype)
     point = {
         "point_coords": torch.full((1, 1, 1, 2), SIDE / 2.0),
         "point_labels": torch.ones(1, 1, 1, dtype=torch.int),
