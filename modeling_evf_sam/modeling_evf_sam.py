@@ -20,7 +20,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_evf_sam import EvfSamConfig
 from .loss_evf_sam import mask_losses
 from .modeling_beit3 import Beit3Attention, Beit3Layer
-from .multimodal_encoders import multimodal_encoder
+from .multimodal_encoders import EvfSamProjector, multimodal_encoder
 from .presets import PRESETS
 from .pretrained_evf_sam import LoadReleaseMixin, PushCodeMixin, StrictLoadingMixin
 from .prompts_evf_sam import groups_of_equal_prompts, present_sentences, scatter
@@ -58,19 +58,6 @@ class EvfSamOutput(ModelOutput):
     image_embeddings: Tensor | list[Tensor] | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
-
-
-class EvfSamProjector(nn.Module):
-    """Turns a feature of the multimodal encoder into a prompt token: (..., D_encoder) -> (..., D)."""
-
-    def __init__(self, input_size: int, output_size: int):
-        super().__init__()
-        self.fc1 = nn.Linear(input_size, input_size)
-        self.fc2 = nn.Linear(input_size, output_size)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(..., D_encoder) -> (..., D)."""
-        return self.fc2(self.fc1(features).relu())
 
 
 class EvfSamPreTrainedModel(LoadReleaseMixin, StrictLoadingMixin, PushCodeMixin, PreTrainedModel):

@@ -34,6 +34,19 @@ FIRST_TOKENS: dict[str | None, tuple[str, ...]] = {
 }
 
 
+class EvfSamProjector(nn.Module):
+    """Turns a feature of the multimodal encoder into a prompt token: (..., D_encoder) -> (..., D)."""
+
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__()
+        self.fc1 = nn.Linear(input_size, input_size)
+        self.fc2 = nn.Linear(input_size, output_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., D_encoder) -> (..., D)."""
+        return self.fc2(self.fc1(features).relu())
+
+
 def _feature_size(config: EvfSamConfig, width: int) -> int:
     return 2 * width if config.prompt_feature == "concat" else width
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
-from modeling_evf_sam.modeling_evf_sam import EvfSamModel, EvfSamProjector
+from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.multimodal_encoders import EvfSamProjector
 from modeling_evf_sam.originals.converting import convert_state_dict, ignored_names, refuse_misfits
 from modeling_evf_sam.originals.reading import read_source
 from modeling_evf_sam.originals.sizes import detect_config
