@@ -71,6 +71,12 @@ def run(
     box: Annotated[
         str | None, typer.Option(metavar="x0,y0,x1,y1", help="A box in photo pixels around every object.")
     ] = None,
+    present_threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Least presence of what is taken to be in the photo.")
+    ] = 0.5,
+    always: Annotated[
+        bool, typer.Option("--always", help="A mask for every sentence, there or not.", show_default=False)
+    ] = False,
     attention: Annotated[
         bool, typer.Option("--attention", help="Draw where the encoder looks, too: attention.png.", show_default=False)
     ] = False,
@@ -103,8 +109,8 @@ def run(
         network, processor = load_model(source, device, dtype)
 
     def find(image: "Image") -> "Segmentation":
-        options = {"semantic": semantic, "attention": attention, **prompts}
-        return segment(network, processor, [image], [sentences], **options)[0]
+        options = {"present_threshold": 0.0 if always else present_threshold, "attention": attention, **prompts}
+        return segment(network, processor, [image], [sentences], semantic=semantic, **options)[0]
 
     records, errors = _segment_photos(folders, find, model, console)
     if json_path is not None:
@@ -169,11 +175,21 @@ def _report(records: list[dict[str, Any]], folders: dict[Path, Path], attention:
     for record in records:
         folder, masks = folders[Path(record["photo"])], record["masks"]
         if len(folders) > 1:
-            scores = ", ".join(f"{mask['sentence']} {mask['score']:.2f}" for mask in masks)
+            scores = ", ".join(f"{mask['sentence']} {_verdict(mask)}" for mask in masks)
             print(f"{folder / 'overlay.png'}: {scores}")
             continue
         for mask in masks:
-            print(f"{folder / mask['file']}: score {mask['score']:.2f}, {mask['area']} pixels")
+            if "file" in mask:
+                print(f"{folder / mask['file']}: {_verdict(mask)}, {mask['area']} pixels")
+            else:
+                print(f"{mask['sentence']}: {_verdict(mask)}")
         print(", ".join(str(folder / name) for name in names))
     for warning in {record["warning"] for record in records if "warning" in record}:
         print(f"Note: {warning}.")
+
+
+def _verdict(mask: dict[str, Any]) -> str:
+    """A sentence's answer in a few words."""
+    if not mask.get("present", True):
+        return f"not in the photo (presence {mask['presence']:.2f})"
+    return ", ".join(f"{name} {mask[name]:.2f}" for name in ("score", "quality", "presence") if name in mask)

@@ -1,5 +1,7 @@
 """Configurations of EVF-SAM and of its multimodal encoder, BEIT-3."""
 
+import math
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from huggingface_hub.dataclasses import strict
@@ -174,6 +176,10 @@ class EvfSamConfig(PreTrainedConfig):
         semantic_prompts: whether the weights were trained on prompts for every pixel of a category.
         bce_loss_weight: weight of the binary cross-entropy in the loss.
         dice_loss_weight: weight of the dice loss.
+        presence: of the head that says whether what a sentence names is in the photo: its "hidden_size", and the
+            "temperature" that its logits are divided by; None for a model without it.
+        quality: points [score, IoU] of a rising line that turns SAM's scores into IoUs to be expected, from scores
+            below all to scores above all; None where it was not measured.
         trained_on: "rendered_scenes" where the weights have seen nothing but drawn shapes.
     """
 
@@ -184,6 +190,9 @@ class EvfSamConfig(PreTrainedConfig):
     }
     keys_to_ignore_at_inference = [  # noqa: RUF012
         "loss_dict",
+        "presence_logits",
+        "quality",
+        "object_score_logits",
         "prompt_embeds",
         "image_embeddings",
         "hidden_states",
@@ -200,6 +209,8 @@ class EvfSamConfig(PreTrainedConfig):
     semantic_prompts: bool = False
     bce_loss_weight: float = 1.0
     dice_loss_weight: float = 1.0
+    presence: dict[str, Any] | None = None
+    quality: list[list[float]] | None = None
     trained_on: str | None = None
     initializer_range: float = 0.02
 
@@ -226,6 +237,10 @@ class EvfSamConfig(PreTrainedConfig):
             raise ValueError(f"mask_selection is {self.mask_selection!r}, for this SAM use {' or '.join(selections)}")
         if self.num_fusion_layers is not None:
             self._check_fusion_layers(self.num_fusion_layers)
+        if self.presence is not None:
+            _check_presence(self.presence)
+        if self.quality is not None:
+            _check_rising(self.quality)
 
     def _check_fusion_layers(self, count: int) -> None:
         if (self.multimodal_config.model_type, self.fusion) != ("beit3", "early"):
@@ -245,6 +260,11 @@ class EvfSamConfig(PreTrainedConfig):
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
         """The configuration with the vocabulary, which `resize_token_embeddings` changes."""
         return self.multimodal_config.get_text_config()
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each part of the loss."""
+        return {"bce": self.bce_loss_weight, "dice": self.dice_loss_weight, "presence": 1.0}
 
     @property
     def view_size(self) -> int:
@@ -268,6 +288,22 @@ class EvfSamConfig(PreTrainedConfig):
     def prompt_size(self) -> int:
         """Width D of SAM's prompt tokens."""
         return self.sam_config.mask_decoder_config.hidden_size
+
+
+def _check_presence(presence: dict[str, Any]) -> None:
+    size, temperature = presence.get("hidden_size"), presence.get("temperature")
+    if len(presence) != 2 or not isinstance(size, int) or not isinstance(temperature, float):
+        raise ValueError(f"presence is {presence}: give hidden_size, a whole number, and temperature, such as 1.0")
+    if size < 1 or not 0 < temperature < math.inf:
+        raise ValueError(f"presence is {presence}: hidden_size and temperature must be above 0")
+
+
+def _check_rising(points: list[list[float]]) -> None:
+    if len(points) < 2 or any(len(point) != 2 or not all(map(math.isfinite, point)) for point in points):
+        raise ValueError(f"quality is {points!s:.80}: give two or more points [score, IoU]")
+    for (x, y), (next_x, next_y) in pairwise(points):
+        if not (x < next_x and y <= next_y):
+            raise ValueError(f"quality must rise from point to point: {[x, y]} comes before {[next_x, next_y]}")
 
 
 # Sub-configurations are found by their `model_type`. Registered here and not with the other classes, as this file is

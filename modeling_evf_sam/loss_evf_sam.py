@@ -45,6 +45,7 @@ def mask_losses(
     view_size: int,
     image_layout: str,
     reshaped_sizes: Tensor | None = None,
+    presence_logits: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Mean losses over all masks of B photos with P sentences at the most.
 
@@ -56,9 +57,11 @@ def mask_losses(
         view_size: side of SAM's view, for labels at the size of the photos, as the next two.
         image_layout: how the photos became that view.
         reshaped_sizes: (B, 2) height and width that each photo takes up in a padded view.
+        presence_logits: (B, P) of a model that says whether a target is there. It learns that, and its masks are
+            compared with those targets alone that have a pixel.
 
     Returns:
-        Scalars "bce" and "dice".
+        Scalars "bce" and "dice", and "presence" where there are logits for it.
     """
     if isinstance(labels, Tensor):
         logits = F.interpolate(logits[present][:, None].float(), labels.shape[-2:], mode="bilinear")[:, 0]
@@ -69,7 +72,13 @@ def mask_losses(
             (resize_mask_logits(rows[there], target.shape[-2:], view_size, image_layout, size), target.float())
             for rows, there, target, size in zip(logits, present, labels, sizes, strict=True)
         ]
-    return {
-        "bce": torch.cat([bce_loss(*pair) for pair in pairs]).mean(),
-        "dice": torch.cat([dice_loss(*pair) for pair in pairs]).mean(),
-    }
+    losses = {}
+    if presence_logits is not None:
+        named = [(target > 0).flatten(1).any(1) for _, target in pairs]
+        logits = presence_logits[present].float()
+        losses["presence"] = F.binary_cross_entropy_with_logits(logits, torch.cat(named).to(logits))
+        pairs = [(rows[kept], target[kept]) for (rows, target), kept in zip(pairs, named, strict=True)]
+    for name, loss_of_masks in (("bce", bce_loss), ("dice", dice_loss)):
+        values = torch.cat([loss_of_masks(*pair) for pair in pairs])
+        losses[name] = values.mean() if len(values) else values.sum()
+    return losses

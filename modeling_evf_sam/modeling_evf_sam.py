@@ -25,7 +25,7 @@ from .presets import PRESETS
 from .pretrained_evf_sam import LoadReleaseMixin, PushCodeMixin, StrictLoadingMixin
 from .prompts_evf_sam import groups_of_equal_prompts, present_sentences, scatter
 from .sam_families import SamFamily, sam_family
-from .sam_models import MEMORY_TENSORS, SAM_MODELS
+from .sam_models import MEMORY_TENSORS, SAM_MODELS, DecodedPrompts, expected_ious, presence_head
 
 # Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
 FULL_VIEW = 1024  # pixels
@@ -39,9 +39,12 @@ class EvfSamOutput(ModelOutput):
 
     Attributes:
         loss: scalar, where labels were given.
-        loss_dict: its parts "bce" and "dice", unweighted.
+        loss_dict: its parts "bce" and "dice", unweighted, and "presence" of a model with such a head.
         pred_masks: (B, P, M, h, w) logits; above zero is the mask. Zero for absent sentences.
         iou_scores: (B, P, M) SAM's own estimate of each mask's IoU.
+        quality: (B, P, M) the IoU that such scores turned out to mean, where the configuration knows it.
+        presence_logits: (B, P) whether what the sentence names is there, of a model with a presence head; calibrated.
+        object_score_logits: (B, P) SAM-2's own view of that, which was trained on points and not on sentences.
         prompt_embeds: (B, P, D) the prompt tokens that the sentences became.
         image_embeddings: what `get_image_embeddings` returned, to be given back with the next sentences.
         hidden_states: with `output_hidden_states`, of BEIT-3; empty for another encoder. (N, T, D_encoder) before its
@@ -54,6 +57,9 @@ class EvfSamOutput(ModelOutput):
     loss_dict: dict[str, Tensor] | None = None
     pred_masks: Tensor | None = None
     iou_scores: Tensor | None = None
+    quality: Tensor | None = None
+    presence_logits: Tensor | None = None
+    object_score_logits: Tensor | None = None
     prompt_embeds: Tensor | None = None
     image_embeddings: Tensor | list[Tensor] | None = None
     hidden_states: tuple[Tensor, ...] | None = None
@@ -89,6 +95,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
         self.projector = EvfSamProjector(self.multimodal_encoder.feature_size, config.prompt_size)
         self.sam = self.sam_models[config.sam_config.model_type](config.sam_config, config.mask_selection)
         self.sam.prompt_encoder.shared_embedding.requires_grad_(False)  # random codes, never trained
+        self.presence_head = presence_head(config, self.sam.mask_decoder)
         self.post_init()
 
     @property
@@ -98,14 +105,16 @@ class EvfSamModel(EvfSamPreTrainedModel):
 
     @classmethod
     def from_preset(cls, name: str) -> "EvfSamModel":
-        """Build a variant of `presets.PRESETS` with fresh weights.
-
-        Raises:
-            ValueError: for an unknown name; the message lists the known ones.
-        """
+        """Build a variant of `presets.PRESETS` with fresh weights; another name is a ValueError that lists them."""
         if name not in PRESETS:
             raise ValueError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
         return cls(EvfSamConfig(**PRESETS[name]))
+
+    def add_presence_head(self, hidden_size: int = 256) -> None:
+        """Give the model a fresh head that is to learn whether what a sentence names is in the photo."""
+        self.config.presence = {"hidden_size": hidden_size, "temperature": 1.0}
+        self.presence_head = presence_head(self.config, self.sam.mask_decoder)
+        self.presence_head.to(self.device, self.dtype).apply(self._init_weights)
 
     def _set_gradient_checkpointing(self, *args: Any, **kwargs: Any) -> None:
         super()._set_gradient_checkpointing(*args, **kwargs)
@@ -289,7 +298,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
         # 3. The mask decoder reads the token, after points and boxes, over the photo.
         given = {"points": input_points, "labels": input_labels, "boxes": input_boxes, "masks": input_masks}
         prompts = {name: prompt[present] for name, prompt in given.items() if prompt is not None}
-        masks, scores = self._decode(
+        decoded = self._decode(
             image_embeddings,
             present.nonzero()[:, 0],
             prompt_embeds[present],
@@ -297,10 +306,12 @@ class EvfSamModel(EvfSamPreTrainedModel):
             multimask_output=multimask_output,
             chunk_size=self._chunk_size(prompt_chunk_size, FULL_VIEW_SENTENCES),
         )
-        pred_masks = scatter(masks, present)
         output = EvfSamOutput(
-            pred_masks=pred_masks,
-            iou_scores=scatter(scores, present),
+            pred_masks=scatter(decoded.masks, present),
+            iou_scores=scatter(decoded.scores, present),
+            quality=scatter(decoded.quality, present),
+            presence_logits=scatter(decoded.presence_logits, present),
+            object_score_logits=scatter(decoded.object_score_logits, present),
             prompt_embeds=prompt_embeds,
             image_embeddings=image_embeddings,
         )
@@ -308,15 +319,16 @@ class EvfSamModel(EvfSamPreTrainedModel):
         # 4. Compare with the target masks.
         if labels is not None:
             losses = mask_losses(
-                pred_masks[:, :, 0],
+                output.pred_masks[:, :, 0],  # type: ignore[index]
                 present,
                 labels,
                 view_size=self.config.view_size,
                 image_layout=self.config.image_layout,  # type: ignore[arg-type]
                 reshaped_sizes=reshaped_input_sizes,
+                presence_logits=output.presence_logits,
             )
             output.loss_dict = losses
-            output.loss = self.config.bce_loss_weight * losses["bce"] + self.config.dice_loss_weight * losses["dice"]
+            output.loss = torch.stack([self.config.loss_weights[name] * loss for name, loss in losses.items()]).sum()
         return output
 
     def _decode(
@@ -328,8 +340,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
         *,
         multimask_output: bool,
         chunk_size: int,
-    ) -> tuple[Tensor, Tensor]:
-        """Masks (N, M, h, w) and scores (N, M) of N sentences; `photo` (N,) tells which photo each is about."""
+    ) -> DecodedPrompts:
+        """What becomes of N sentences; `photo` (N,) tells which photo each is about."""
         levels = _as_levels(image_embeddings)
         groups = list(groups_of_equal_prompts(prompts, len(photo), photo.device, chunk_size))
         decoded = [
@@ -337,12 +349,12 @@ class EvfSamModel(EvfSamPreTrainedModel):
             for rows, group in groups
         ]
         back = torch.cat([rows for rows, _ in groups]).argsort()
-        masks, scores = (torch.cat(parts)[back] for parts in zip(*decoded, strict=True))
-        return masks, scores
+        joined = (None if parts[0] is None else torch.cat(parts)[back] for parts in zip(*decoded, strict=True))
+        return DecodedPrompts(*joined)  # type: ignore[arg-type]
 
     def decode_prompts(
         self, levels: list[Tensor], prompt_embeds: Tensor, prompts: dict[str, Tensor], multimask_output: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    ) -> DecodedPrompts:
         """What `forward` does with prompts that are alike; compiles without graph breaks.
 
         Args:
@@ -350,9 +362,6 @@ class EvfSamModel(EvfSamPreTrainedModel):
             prompt_embeds: (N, D) prompt tokens.
             prompts: points (N, n, 2), labels (N, n), boxes (N, 4) and masks (N, 1, h, w), where there are any.
             multimask_output: as `forward` takes it.
-
-        Returns:
-            Mask logits (N, M, h, w) and scores (N, M).
         """
         best_of_three = self.config.mask_selection == "best_iou" and not multimask_output
         points, boxes = prompts.get("points"), prompts.get("boxes")
@@ -364,7 +373,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
         )
         text = prompt_embeds[:, None, None]  # (N, 1, 1, D)
         positions = self.sam.get_image_wide_positional_embeddings().to(self.dtype)
-        masks, scores, *_ = self.sam.mask_decoder(
+        masks, scores, *more = self.sam.mask_decoder(
             **self.family.decoder_inputs(levels),
             image_positional_embeddings=positions.expand(len(prompt_embeds), -1, -1, -1),
             sparse_prompt_embeddings=text if sparse is None else torch.cat([sparse.to(text.dtype), text], dim=2),
@@ -375,7 +384,13 @@ class EvfSamModel(EvfSamPreTrainedModel):
         if best_of_three:
             rows, best = torch.arange(len(scores), device=scores.device), scores.argmax(1)
             masks, scores = masks[rows, best][:, None], scores[rows, best][:, None]
-        return masks, scores
+        return DecodedPrompts(
+            masks=masks,
+            scores=scores,
+            quality=None if self.config.quality is None else expected_ious(scores, self.config.quality),
+            presence_logits=None if self.presence_head is None else self.presence_head(prompt_embeds),
+            object_score_logits=more[1][:, 0, 0] if more else None,  # SAM-2's decoder gives tokens and these
+        )
 
 
 def _as_levels(image_embeddings: Tensor | list[Tensor]) -> list[Tensor]:

@@ -23,6 +23,7 @@ from .prompts_evf_sam import SPATIAL_PROMPTS
 
 TASK = "referring-image-segmentation"
 PROMPTS = ("text", "semantic", *SPATIAL_PROMPTS)
+ANSWERS = ("pred_masks", "iou_scores", "quality", "presence_logits")  # of the model, that records are made from
 WEB = ("http://", "https://")
 MAX_DOWNLOAD = 100_000_000  # bytes
 TIMEOUT = 30  # seconds without an answer
@@ -63,6 +64,8 @@ class EvfSamPipeline(Pipeline):
                 Where `inputs` is a list, lists have one entry for each photo; with a generator or a `Dataset` all
                 arguments hold for every photo.
                 mask_threshold: logits above it are the mask; default 0.
+                present_threshold: below this presence a mask is empty, with a model that has a presence head; default
+                0.5.
                 allow_urls: whether photos may be downloaded; default False.
                 batch_size: photos computed at a time; default 1. num_workers: processes that read the photos of a
                 list or a `Dataset`; default 0.
@@ -70,8 +73,9 @@ class EvfSamPipeline(Pipeline):
         Returns:
             For one photo a list with a dict for each sentence: "label", the sentence; "score", the model's estimate
             of the mask's IoU; "mask", a PIL image of mode L and the photo's size, 255 inside; "box", its pixel edges
-            xmin, ymin, xmax, ymax, the last two exclusive, all zero for an empty mask. For a list of photos a list
-            of these, otherwise an iterator.
+            xmin, ymin, xmax, ymax, the last two exclusive, all zero for an empty mask; where the model has them,
+            "quality", the IoU to be expected, and "presence", from 0 to 1. For a list of photos a list of these,
+            otherwise an iterator.
 
         Raises:
             ValueError: bad photos or prompts, by name or number and with the fix.
@@ -96,11 +100,12 @@ class EvfSamPipeline(Pipeline):
             custom_object_save(self, save_directory)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
-        known = (*PROMPTS, "allow_urls", "mask_threshold")
+        thresholds = ("mask_threshold", "present_threshold")
+        known = (*PROMPTS, "allow_urls", *thresholds)
         unknown = [name for name in kwargs if name not in known]
         if unknown:
             raise TypeError(f"{', '.join(unknown)}: no argument of this pipeline; it takes {', '.join(known)}")
-        after = {name: kwargs.pop(name) for name in ("mask_threshold",) if name in kwargs}
+        after = {name: kwargs.pop(name) for name in thresholds if name in kwargs}
         return kwargs, {}, after
 
     def run_single(self, inputs: Any, *params: dict) -> list[dict[str, Any]]:
@@ -137,20 +142,14 @@ class EvfSamPipeline(Pipeline):
         inputs = {name: value for name, value in input_tensors.items() if name != "sentences"}
         outputs = self.model(**inputs)
         sizes = ("original_sizes", "reshaped_input_sizes", "attention_mask", "sentences")
-        kept = {name: input_tensors[name] for name in sizes}
-        return {**kept, "pred_masks": outputs.pred_masks, "iou_scores": outputs.iou_scores}
+        return {**{name: input_tensors[name] for name in sizes}, **{name: getattr(outputs, name) for name in ANSWERS}}
 
-    def postprocess(self, model_outputs: dict[str, Any], mask_threshold: float = 0.0) -> list[list[dict[str, Any]]]:
+    def postprocess(self, model_outputs: dict[str, Any], **thresholds: float) -> list[list[dict[str, Any]]]:
         """The results of all photos of a batch."""
-        outputs = EvfSamOutput(pred_masks=model_outputs["pred_masks"], iou_scores=model_outputs["iou_scores"])
-        results = self.processor.post_process_referring_segmentation(outputs, model_outputs, mask_threshold)
+        outputs = EvfSamOutput(**{name: model_outputs[name] for name in ANSWERS})
+        results = self.processor.post_process_referring_segmentation(outputs, model_outputs, **thresholds)
         return [
-            [
-                {"label": sentence, "score": score.item(), "mask": _picture(mask), "box": _named_edges(box)}
-                for sentence, score, mask, box in zip(
-                    sentences, result["scores"], result["masks"], result["boxes"], strict=True
-                )
-            ]
+            [_record(sentence, result, index) for index, sentence in enumerate(sentences)]
             for sentences, result in zip(model_outputs["sentences"], results, strict=True)
         ]
 
@@ -239,6 +238,14 @@ def _download(url: str) -> Image.Image:
             return to_rgb(image)
     except Exception as error:  # Pillow's readers raise errors of many types on damaged files
         raise ValueError(f"photo '{url}' is no intact image of type {', '.join(PHOTO_FORMATS)}") from error
+
+
+def _record(sentence: str, result: dict[str, Tensor], index: int) -> dict[str, Any]:
+    """What one photo's results say of one of its sentences."""
+    known = [name for name in ("quality", "presence") if name in result]
+    estimates: dict[str, Any] = {name: result[name][index].item() for name in known}
+    mask, box, score = (result[name][index] for name in ("masks", "boxes", "scores"))
+    return {"label": sentence, "score": score.item(), "mask": _picture(mask), "box": _named_edges(box), **estimates}
 
 
 def _picture(mask: Tensor) -> Image.Image:

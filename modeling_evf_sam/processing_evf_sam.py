@@ -180,27 +180,33 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         inputs: Mapping[str, Any] | None = None,
         mask_threshold: float = 0.0,
         target_sizes: Tensor | Sequence[Sequence[int]] | None = None,
+        present_threshold: float = 0.5,
     ) -> list[dict[str, Tensor]]:
         """Turns the model's outputs into masks at each photo's size.
 
         Where the model gives several masks for a sentence, the one with the highest score is taken.
 
         Args:
-            outputs: pred_masks (B, P, M, h, w) and iou_scores (B, P, M).
+            outputs: pred_masks (B, P, M, h, w) and iou_scores (B, P, M); quality (B, P, M) and presence_logits (B, P)
+                where the model has them.
             inputs: what this processor returned; its sizes and attention_mask are used. It may be left out where
                 `target_sizes` are given, those of the photos or alike: then all P sentences count as there.
             mask_threshold: logits above it are the mask.
             target_sizes: (height, width) of each photo's masks, a list or (B, 2); default: the sizes of the photos.
+            present_threshold: what a sentence names is taken to be in the photo at this presence or more, otherwise
+                its mask is empty; 0 keeps every mask. Without a presence head it says nothing.
 
         Returns:
             One dict for each photo, with its own number P of sentences: masks (P, H, W) bool; scores (P,), the
             model's own estimate of each mask's IoU; boxes (P, 4), the masks' pixel edges x0, y0, x1, y1, with x1 and
-            y1 exclusive, zeros for an empty mask.
+            y1 exclusive, zeros for an empty mask. Where the model has them also quality (P,), the IoU to be expected
+            if it is there; presence (P,) from 0 to 1, and `present` (P,) bool.
 
         Raises:
             ValueError: no sizes, or not one for each photo; or logits that are not numbers.
         """
         inputs = {} if inputs is None else inputs
+        quality, presence_logits = (getattr(outputs, name, None) for name in ("quality", "presence_logits"))
         best = outputs.iou_scores.argmax(dim=-1)  # (B, P)
         present = present_sentences(best, _tensor(inputs.get("attention_mask"))).to(best.device)
         results = []
@@ -210,8 +216,14 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             if logits.isnan().any():
                 raise ValueError(f"photo {photo}: mask logits are not numbers: run the model in bfloat16 or float32")
             masks = self._masks(logits, size, reshaped_size, mask_threshold)
-            scores = outputs.iou_scores[photo, kept, best[photo, kept]].float()
-            results.append({"masks": masks, "scores": scores, "boxes": _mask_boxes(masks)})
+            result = {"masks": masks, "scores": outputs.iou_scores[photo, kept, best[photo, kept]].float()}
+            if quality is not None:
+                result["quality"] = quality[photo, kept, best[photo, kept]]
+            if presence_logits is not None:
+                result["presence"] = presence_logits[photo, kept].float().sigmoid()
+                result["present"] = result["presence"] >= present_threshold
+                masks &= result["present"][:, None, None]
+            results.append({**result, "boxes": _mask_boxes(masks)})
         return results
 
     def _masks(

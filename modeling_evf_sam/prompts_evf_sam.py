@@ -4,7 +4,7 @@ Shapes: B photos, P sentences at the most for one photo, N sentences in all, L t
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -199,8 +199,14 @@ def present_sentences(per_sentence: Tensor, attention_mask: Tensor | None) -> Te
     return attention_mask.any(-1)
 
 
-def scatter(values: Tensor, present: Tensor) -> Tensor:
-    """Put (N, ...) values back to their sentences: (B, P, ...), zero elsewhere."""
+@overload
+def scatter(values: Tensor, present: Tensor) -> Tensor: ...
+@overload
+def scatter(values: None, present: Tensor) -> None: ...
+def scatter(values: Tensor | None, present: Tensor) -> Tensor | None:
+    """Put (N, ...) values back to their sentences: (B, P, ...), zero elsewhere; None stays None."""
+    if values is None:
+        return None
     if present.all():
         return values.view(*present.shape, *values.shape[1:])
     out = values.new_zeros(present.numel(), *values.shape[1:])

@@ -25,6 +25,7 @@ class SamFamily:
         view_size: `sam_config` -> S.
         encode: (`sam`, views (B, 3, S, S)) -> the image embeddings that `EvfSamModel.get_image_embeddings` returns.
         decoder_inputs: the embeddings, as a list from fine to coarse -> arguments of the mask decoder.
+        score_tokens: tokens of the mask decoder that stand before those of its masks: of its scores.
     """
 
     title: str
@@ -34,6 +35,7 @@ class SamFamily:
     view_size: Callable[[Any], int]
     encode: Callable[[Any, Tensor], Tensor | list[Tensor]]
     decoder_inputs: Callable[[list[Tensor]], dict[str, Any]]
+    score_tokens: int = 1
 
 
 def _encode_single_level(sam: Any, pixel_values: Tensor) -> Tensor:
@@ -81,6 +83,7 @@ SAM_FAMILIES: dict[str, SamFamily] = {  # by the `model_type` of their configura
         view_size=lambda sam_config: sam_config.vision_config.backbone_config.image_size[0],
         encode=_encode_sam2,
         decoder_inputs=_three_levels,
+        score_tokens=2,  # whether the object is there, and its IoU
     ),
     "efficient_sam": SamFamily(
         title="EfficientSAM",

@@ -98,7 +98,7 @@ def test_hidden_states_and_attentions_are_those_of_the_encoder(model, batch):
         torch.testing.assert_close(ours, theirs)
     plain = model(**batch)
     assert (plain.hidden_states, plain.attentions) == (None, None)
-    torch.testing.assert_close(found.pred_masks, plain.pred_masks, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.pred_masks, plain.pred_masks, atol=1e-5, rtol=1e-5)  # sums in another order
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ class _Prompts:
     points: list[list[Sequence[float]]]
     point_labels: list[list[int]]
     boxes: Sequence[Sequence[float] | None] | None
-    mask_threshold: float
+    thresholds: dict[str, float]
     prompt_embeds: Tensor | None = None
 
 
@@ -131,6 +131,7 @@ class EvfSamPredictor:
         point_labels: Sequence | None = None,
         boxes: Sequence | None = None,
         mask_threshold: float = 0.0,
+        present_threshold: float = 0.5,
     ) -> dict[str, Tensor]:
         """Segment what sentences name.
 
@@ -143,10 +144,11 @@ class EvfSamPredictor:
             point_labels: per sentence a list with 1 (on the object, the default) or 0 (beside it) for each point.
             boxes: per sentence one [x0, y0, x1, y1] in photo pixels, or None.
             mask_threshold: logits above it are the mask.
+            present_threshold: at less presence a mask is empty; 0 keeps all. Without a presence head it says nothing.
 
         Returns:
             A dict, as `EvfSamProcessor.post_process_referring_segmentation` returns it: masks (P, H, W) bool, scores
-            (P,) and boxes (P, 4).
+            (P,) and boxes (P, 4), and what else the model has.
 
         Raises:
             ValueError: there is no photo, or the prompts are bad; the message names the sentence.
@@ -155,7 +157,8 @@ class EvfSamPredictor:
             sentences, given = [sentences], (points, point_labels, boxes)
             points, point_labels, boxes = (None if prompt is None else [prompt] for prompt in given)
         rows = [list(row or ()) for row in points or [()] * len(sentences)]
-        prompts = _Prompts(list(sentences), semantic, rows, _label_rows(point_labels, rows), boxes, mask_threshold)
+        thresholds = {"mask_threshold": mask_threshold, "present_threshold": present_threshold}
+        prompts = _Prompts(list(sentences), semantic, rows, _label_rows(point_labels, rows), boxes, thresholds)
         if photo is not None:
             return self._predict(photo, prompts)
         result = self._predict(self._current(), prompts)
@@ -213,10 +216,8 @@ class EvfSamPredictor:
             input_labels=prompts.point_labels,
             input_boxes=prompts.boxes,
         )
-        given = {"image_embeddings": photo.image_embeddings, "prompt_embeds": prompts.prompt_embeds}
-        outputs, (result,) = predict(
-            self.model, self.processor, inputs, mask_threshold=prompts.mask_threshold, **given
-        )
+        given: dict[str, Any] = {"image_embeddings": photo.image_embeddings, "prompt_embeds": prompts.prompt_embeds}
+        outputs, (result,) = predict(self.model, self.processor, inputs, **prompts.thresholds, **given)
         prompts.prompt_embeds = outputs.prompt_embeds
         return result
 

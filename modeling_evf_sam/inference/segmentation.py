@@ -32,6 +32,9 @@ class Segmentation:
         masks: (P, H, W) bool.
         scores: (P,) the model's own estimate of each mask's IoU.
         boxes: (P, 4) the masks' pixel edges x0, y0, x1, y1, the last two exclusive; zeros for an empty mask.
+        quality: (P,) the IoU that such scores turned out to mean, or None where the checkpoint does not know.
+        presence: (P,) how sure it is that the photo shows it, from 0 to 1; None without a presence head.
+        present: (P,) bool: whether it is taken to be there; the masks of others are empty. None without such a head.
         semantic: P flags: whether every pixel of a category was asked for, not one object.
         attention: (P, g, g) where the encoder looked, as `attention_maps` gives it; or None.
         warning: one line about what the checkpoint cannot do, or None.
@@ -43,6 +46,9 @@ class Segmentation:
     scores: np.ndarray
     boxes: np.ndarray
     semantic: list[bool]
+    quality: np.ndarray | None = None
+    presence: np.ndarray | None = None
+    present: np.ndarray | None = None
     attention: np.ndarray | None = None
     warning: str | None = None
 
@@ -53,19 +59,18 @@ class Segmentation:
         """Brings one photo's entry of `EvfSamProcessor.post_process_referring_segmentation` to the CPU.
 
         Args:
-            result: masks (P, H, W), scores (P,) and boxes (P, 4), on any device.
+            result: masks (P, H, W), scores (P,) and boxes (P, 4), and quality, presence and present (P,) where there
+                are such, on any device.
             sentences: P of them.
             semantic: one flag for all sentences, or P.
             **more: attention and warning.
         """
-        masks, scores, boxes = (result[name].cpu().numpy() for name in ("masks", "scores", "boxes"))
+        values: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in result.items()}
         return cls(
-            photo_size=masks.shape[1:],
+            photo_size=values["masks"].shape[1:],
             sentences=list(sentences),
-            masks=masks,
-            scores=scores,
-            boxes=boxes,
             semantic=[semantic] * len(sentences) if isinstance(semantic, bool) else [bool(flag) for flag in semantic],
+            **values,
             **more,
         )
 
@@ -89,23 +94,27 @@ class Segmentation:
 
         Returns:
             photo, width, height, model; a `warning` where there is one; and `masks`, with sentence, score, box, area
-            in pixels, run lengths and `semantic` of each.
+            in pixels, run lengths and `semantic` of each, and quality, presence and `present` where the model has
+            them.
         """
-        columns = (self.sentences, self.scores.tolist(), self.boxes.tolist(), self.masks, self.rle(), self.semantic)
-        masks = [
-            {
-                "sentence": sentence,
-                "score": score,
-                "box": box,
-                "area": int(mask.sum()),
-                "rle": rle,
-                "semantic": semantic,
-            }
-            for sentence, score, box, mask, rle, semantic in zip(*columns, strict=True)
-        ]
+        columns = {
+            "sentence": self.sentences,
+            "score": self.scores.tolist(),
+            **self.estimates(),
+            "box": self.boxes.tolist(),
+            "area": self.masks.sum((1, 2)).tolist(),
+            "rle": self.rle(),
+            "semantic": self.semantic,
+        }
+        masks = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         height, width = self.photo_size
         warning = {} if self.warning is None else {"warning": self.warning}
         return {"photo": name, "width": width, "height": height, "model": model, **warning, "masks": masks}
+
+    def estimates(self) -> dict[str, list]:
+        """What the model estimates besides scores: quality, presence and present, each P long, where it has them."""
+        known = {"quality": self.quality, "presence": self.presence, "present": self.present}
+        return {name: values.tolist() for name, values in known.items() if values is not None}
 
     def plot(self, photo: Image.Image) -> Image.Image:
         """The photo with all masks, as `drawing.overlay` draws them."""
@@ -114,6 +123,8 @@ class Segmentation:
     def save(self, folder: str | Path, photo: Image.Image, *, name: str = "", model: str = "") -> dict[str, Any]:
         """Writes a mask file for each sentence, overlay.png, attention.png where there are maps, and result.json.
 
+        What is taken not to be in the photo gets no mask file.
+
         Args:
             folder: made where it does not exist. Pictures that a former call wrote there go; other files stay.
             photo: what was segmented.
@@ -121,7 +132,7 @@ class Segmentation:
             model: what it calls the checkpoint.
 
         Returns:
-            The content of result.json: the record, and each mask's `file`.
+            The content of result.json: the record, and the `file` of each mask that has one.
 
         Raises:
             ValueError: nothing can be written there.
@@ -130,8 +141,9 @@ class Segmentation:
         former = _pictures_of(folder / RECORD)
         with whole_folder(folder) as staging:
             for number, (entry, mask) in enumerate(zip(record["masks"], self.masks, strict=True), start=1):
-                entry["file"] = f"{number:02d}_{_slug(entry['sentence'])}.png"
-                Image.fromarray(mask.astype(np.uint8) * 255).save(staging / entry["file"])
+                if entry.get("present", True):
+                    entry["file"] = f"{number:02d}_{_slug(entry['sentence'])}.png"
+                    Image.fromarray(mask.astype(np.uint8) * 255).save(staging / entry["file"])
             self.plot(photo).save(staging / OVERLAY)
             if self.attention is not None:
                 attention_figure(photo, self.sentences, self.attention, self.masks).save(staging / ATTENTION)
@@ -145,7 +157,8 @@ class Segmentation:
 def _pictures_of(record: Path) -> set[str]:
     """Names of the pictures that a former call wrote beside its record."""
     try:
-        names = {Path(entry["file"]).name for entry in json.loads(record.read_bytes())["masks"]}
+        masks = json.loads(record.read_bytes())["masks"]
+        names = {Path(entry["file"]).name for entry in masks if "file" in entry}
     except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
         return set()
     return {ATTENTION, *(name for name in names if name.endswith(".png"))}

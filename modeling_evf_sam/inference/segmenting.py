@@ -26,6 +26,7 @@ def segment(
     point_labels: Sequence | None = None,
     boxes: Sequence | None = None,
     mask_threshold: float = 0.0,
+    present_threshold: float = 0.5,
     attention: bool = False,
 ) -> list[Segmentation]:
     """Segments what sentences name in photos, in one forward; each photo is encoded once.
@@ -42,6 +43,7 @@ def segment(
         point_labels: for each sentence a list with 1 (on the object, the default) or 0 (beside it) for each point.
         boxes: for each sentence one [x0, y0, x1, y1] in photo pixels.
         mask_threshold: logits above it are the mask.
+        present_threshold: at less presence a mask is empty; 0 keeps all. Without a presence head it says nothing.
         attention: whether to say where the encoder looked, too.
 
     Returns:
@@ -58,7 +60,7 @@ def segment(
         input_labels=point_labels,
         input_boxes=boxes,
     ).to(model.device)
-    _, results = predict(model, processor, inputs, mask_threshold=mask_threshold)
+    _, results = predict(model, processor, inputs, mask_threshold=mask_threshold, present_threshold=present_threshold)
     found = []
     maps = attention_maps(model, inputs).cpu().numpy() if attention else None
     for index, (result, row) in enumerate(zip(results, sentences, strict=True)):
@@ -70,7 +72,13 @@ def segment(
 
 @torch.no_grad()
 def predict(
-    model: EvfSamModel, processor: EvfSamProcessor, inputs: BatchFeature, *, mask_threshold: float = 0.0, **given: Any
+    model: EvfSamModel,
+    processor: EvfSamProcessor,
+    inputs: BatchFeature,
+    *,
+    mask_threshold: float = 0.0,
+    present_threshold: float = 0.5,
+    **given: Any,
 ) -> tuple[EvfSamOutput, list[dict[str, Tensor]]]:
     """The forward and its post-processing, on inputs that are prepared.
 
@@ -79,6 +87,7 @@ def predict(
         processor: the model's own.
         inputs: what the processor returned; tensors are moved to the model's device.
         mask_threshold: logits above it are the mask.
+        present_threshold: at less presence a mask is empty.
         **given: further inputs, such as image_embeddings of a photo that is encoded.
 
     Returns:
@@ -86,7 +95,10 @@ def predict(
     """
     inputs = inputs.to(model.device)
     outputs = model(**inputs, **given)
-    return outputs, processor.post_process_referring_segmentation(outputs, inputs, mask_threshold)
+    results = processor.post_process_referring_segmentation(
+        outputs, inputs, mask_threshold, present_threshold=present_threshold
+    )
+    return outputs, results
 
 
 __all__ = ["predict", "segment"]

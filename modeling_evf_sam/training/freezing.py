@@ -9,7 +9,13 @@ import torch
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 
 Part = Literal[
-    "multimodal_encoder", "projector", "image_encoder", "prompt_encoder", "no_mask_embedding", "mask_decoder"
+    "multimodal_encoder",
+    "projector",
+    "image_encoder",
+    "prompt_encoder",
+    "no_mask_embedding",
+    "mask_decoder",
+    "presence_head",
 ]
 PARTS: dict[Part, str] = {  # name -> where its parameters are
     "multimodal_encoder": "multimodal_encoder",
@@ -18,6 +24,7 @@ PARTS: dict[Part, str] = {  # name -> where its parameters are
     "prompt_encoder": "sam.prompt_encoder",
     "no_mask_embedding": "sam.prompt_encoder.no_mask_embed",
     "mask_decoder": "sam.mask_decoder",
+    "presence_head": "presence_head",
 }
 PAPERS_PARTS: tuple[Part, ...] = ("multimodal_encoder", "projector", "no_mask_embedding", "mask_decoder")
 
@@ -60,6 +67,7 @@ def _unreached_parameters(model: EvfSamModel) -> set[str]:
         embeddings = twin.get_image_embeddings(torch.zeros(1, 3, config.view_size, config.view_size))
         photo = torch.zeros(1, dtype=torch.long)
         token = twin.projector(features)
-        masks, _ = twin._decode(embeddings, photo, token, {}, multimask_output=False, chunk_size=1)
-        masks.sum().backward()
+        decoded = twin._decode(embeddings, photo, token, {}, multimask_output=False, chunk_size=1)
+        sums = [part.sum() for part in (decoded.masks, decoded.presence_logits) if part is not None]
+        torch.stack(sums).sum().backward()
     return {name for name, parameter in twin.named_parameters() if parameter.grad is None}
