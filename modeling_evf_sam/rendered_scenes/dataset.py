@@ -12,6 +12,7 @@ from PIL import Image
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.rendered_scenes.arranging import arrange
+from modeling_evf_sam.rendered_scenes.denying import deny
 from modeling_evf_sam.rendered_scenes.expressions import KINDS, Expression, draw_expressions
 from modeling_evf_sam.rendered_scenes.painting import paint
 from modeling_evf_sam.rendered_scenes.scene import Scene
@@ -28,6 +29,8 @@ class RenderedScenes:
         sentences_per_scene: sentences of one sample; fewer only where a scene does not give them, never none.
         kinds: which kinds of sentence to draw ("attribute", "superlative", "relation", "semantic"), default all; as
             a mapping, with the share of each.
+        absent: share of the sentences that one word makes untrue: nothing in the scene is what they say. Their kind
+            is "absent", and their mask empty.
         seed: a different data set for each seed.
 
     Raises:
@@ -41,6 +44,7 @@ class RenderedScenes:
         *,
         sentences_per_scene: int = 4,
         kinds: Sequence[str] | Mapping[str, float] | None = None,
+        absent: float = 0.0,
         seed: int = 0,
     ) -> None:
         if split not in SCENE_SPLITS:
@@ -50,7 +54,9 @@ class RenderedScenes:
             raise ValueError(f"kinds {unknown} are unknown; choose at least one of {', '.join(KINDS)}")
         if size < 0 or sentences_per_scene < 1:
             raise ValueError(f"size {size} must be >= 0 and sentences_per_scene {sentences_per_scene} must be >= 1")
-        self.split, self.size, self.seed = split, size, seed
+        if not 0 <= absent <= 1:
+            raise ValueError(f"absent is a share of the sentences, from 0 to 1, not {absent}")
+        self.split, self.size, self.seed, self.absent = split, size, seed, absent
         self.sentences_per_scene = sentences_per_scene
         self.kinds = dict(kinds) if isinstance(kinds, Mapping) else {kind: KINDS[kind] for kind in kinds or KINDS}
 
@@ -63,8 +69,8 @@ class RenderedScenes:
         return ReferringSample(
             photo=Image.fromarray(scene.photo),
             sentences=[expression.text for expression in expressions],
-            masks=np.stack([np.any([scene.objects[i].mask for i in e.targets], axis=0) for e in expressions]),
-            semantic=[expression.kind == "semantic" for expression in expressions],
+            masks=np.stack([np.isin(scene.object_map, list(expression.targets)) for expression in expressions]),
+            semantic=[expression.semantic for expression in expressions],
             kinds=[expression.kind for expression in expressions],
             name=f"{self.split}/{index}",
         )
@@ -94,9 +100,18 @@ class RenderedScenes:
             )
             if expressions:
                 break
-        return Scene(
-            photo=paint(rng, arrangement), objects=arrangement.objects, object_map=arrangement.object_map
-        ), expressions
+        scene = Scene(photo=paint(rng, arrangement), objects=arrangement.objects, object_map=arrangement.object_map)
+        return scene, self._deny_some(np.random.default_rng((*entropy, attempt, 2)), scene, expressions)
+
+    def _deny_some(self, rng: np.random.Generator, scene: Scene, expressions: list[Expression]) -> list[Expression]:
+        """Some sentences, as many as `absent` says, give way to others that the scene makes untrue."""
+        left = int(self.absent * len(expressions) + rng.random())
+        sentences = list(expressions)
+        for index in rng.permutation(len(sentences)) if left else ():
+            untrue = deny(rng, sentences[index], scene.objects, scene.object_map.shape)
+            if untrue is not None and left:
+                sentences[index], left = untrue, left - 1
+        return sentences
 
 
 def expression_corpus(count: int, seed: int = 0) -> Iterator[str]:

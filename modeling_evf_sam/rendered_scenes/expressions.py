@@ -70,12 +70,21 @@ class Phrase:
 
 @dataclass(frozen=True, kw_only=True)
 class Expression:
-    """A sentence with its meaning: `targets` are the indices of the objects that it denotes."""
+    """A sentence with its meaning.
+
+    Attributes:
+        text: the sentence.
+        kind: one of `KINDS`, or "absent" for what the scene does not show.
+        phrase: what it says.
+        targets: indices of the objects that it denotes.
+        semantic: whether it asks for all objects of its class.
+    """
 
     text: str
     kind: str
     phrase: Phrase
     targets: frozenset[int]
+    semantic: bool
 
 
 def denote(phrase: Phrase, objects: Sequence[SceneObject], photo_size: tuple[int, int]) -> set[int] | None:
@@ -205,7 +214,8 @@ def draw_expressions(
         if text in drawn:
             continue
         targets = frozenset(denote(phrase, objects, photo_size) or ())
-        drawn[text] = Expression(text=text, kind=kind, phrase=phrase, targets=targets)
+        semantic = kind == "semantic"
+        drawn[text] = Expression(text=text, kind=kind, phrase=phrase, targets=targets, semantic=semantic)
         uses[list(targets)] += 1 / len(targets)
         if len(drawn) == count:
             break

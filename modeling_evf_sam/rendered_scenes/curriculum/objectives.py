@@ -3,7 +3,7 @@
 `EmbeddingObjective` and `PromptObjective`: SAM alone, first its image
 encoder, then points and boxes to masks. `SightObjective` and `PatchObjective`: the multimodal encoder
 alone, in place of the pretraining that BEIT-3 brings along. `TextObjective`: the paper's training, sentences to masks.
-`ScoreObjective`: how good the masks are.
+`PresenceObjective`: the same, and whether there is anything to mark. `ScoreObjective`: how good the masks are.
 
 Shapes: B scenes, P prompts or sentences each, g the side of a grid of image tokens, D width.
 """
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.prompts_evf_sam import scatter
 from modeling_evf_sam.rendered_scenes.curriculum.reading import (
     ReadingHeads,
     SightHead,
@@ -38,6 +39,8 @@ Drawn = tuple[Scene, list[Expression]]
 class Objective(nn.Module):
     """A model, its processor, and heads that only training uses."""
 
+    prompts = 4  # points or boxes of a scene
+
     def __init__(self, model: EvfSamModel, processor: EvfSamProcessor):
         super().__init__()
         self.model = model
@@ -57,10 +60,25 @@ class Objective(nn.Module):
     def _text(self, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
         inputs = self.processor(
             text=[[expression.text for expression in expressions] for _, expressions in drawn],
-            semantic=[[expression.kind == "semantic" for expression in expressions] for _, expressions in drawn],
+            semantic=[[expression.semantic for expression in expressions] for _, expressions in drawn],
             return_tensors="pt",
         )
         return {name: inputs[name] for name in ("input_ids", "attention_mask")}
+
+    def _prompts(self, scene: Scene, rng: np.random.Generator, boxes: bool) -> tuple[Tensor, Tensor]:
+        """A point or a loose box for some objects, in pixels of SAM's view, and their masks."""
+        chosen = rng.permutation(np.resize(rng.permutation(len(scene.objects)), self.prompts))
+        masks = np.stack([scene.objects[index].mask for index in chosen])
+        scale = self.model.config.view_size / np.array(scene.photo.shape[1::-1])
+        prompts = []
+        for mask in masks:
+            pixels = np.argwhere(mask)[:, ::-1] + 0.5  # (pixels, 2), x and y
+            if boxes:
+                corners = np.stack([pixels.min(0) - 0.5, pixels.max(0) + 0.5])
+                prompts.append(((corners + rng.normal(0, 1, (2, 2))) * scale).reshape(4))
+            else:
+                prompts.append((pixels[rng.integers(len(pixels))] * scale)[None])
+        return torch.from_numpy(np.stack(prompts)).float(), coverage(masks, self.mask_side)
 
     def _views(self, drawn: Sequence[Drawn], *names: str) -> dict[str, Tensor]:
         views = self.processor.image_processor([scene.photo for scene, _ in drawn], return_tensors="pt")
@@ -106,8 +124,6 @@ class EmbeddingObjective(Objective):
 class PromptObjective(EmbeddingObjective):
     """SAM learns points and boxes; the heads on its embedding keep teaching beside the masks."""
 
-    prompts = 4
-
     def trained_modules(self) -> list[nn.Module]:
         """SAM, all of it, and the heads."""
         return [*super().trained_modules(), self.model.sam.prompt_encoder, self.model.sam.mask_decoder]
@@ -121,21 +137,6 @@ class PromptObjective(EmbeddingObjective):
         batch["input_boxes" if boxes else "input_points"] = torch.stack(prompts)
         batch["labels"] = torch.stack(targets)
         return batch
-
-    def _prompts(self, scene: Scene, rng: np.random.Generator, boxes: bool) -> tuple[Tensor, Tensor]:
-        """A point or a loose box for some objects, in pixels of SAM's view, and their masks."""
-        chosen = rng.permutation(np.resize(rng.permutation(len(scene.objects)), self.prompts))
-        masks = np.stack([scene.objects[index].mask for index in chosen])
-        scale = self.model.config.view_size / np.array(scene.photo.shape[1::-1])
-        prompts = []
-        for mask in masks:
-            pixels = np.argwhere(mask)[:, ::-1] + 0.5  # (pixels, 2), x and y
-            if boxes:
-                corners = np.stack([pixels.min(0) - 0.5, pixels.max(0) + 0.5])
-                prompts.append(((corners + rng.normal(0, 1, (2, 2))) * scale).reshape(4))
-            else:
-                prompts.append((pixels[rng.integers(len(pixels))] * scale)[None])
-        return torch.from_numpy(np.stack(prompts)).float(), coverage(masks, self.mask_side)
 
     def forward(  # type: ignore[override]
         self,
@@ -255,9 +256,9 @@ class TextObjective(EncoderObjective):
     ) -> dict[str, Tensor]:
         """The stage's loss; the IoU is that of the masks (N, h, w)."""
         layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
-        masks, scores = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
-        result = mask_result(masks, labels)
-        return result | {"loss": self._loss(result, scores, layers, lesson)}
+        output, present = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
+        result = mask_result(output.pred_masks[:, :, 0][present], labels)
+        return result | {"loss": self._loss(result, output.iou_scores[:, :, 0][present], layers, lesson)}
 
     def _loss(
         self, result: dict[str, Tensor], scores: Tensor, layers: tuple[Tensor, ...], lesson: dict[str, Tensor]
@@ -265,14 +266,58 @@ class TextObjective(EncoderObjective):
         """Loss of the masks, and half the loss of the heads."""
         return result["loss"] + self.reading_weight * self.reading(layers, lesson)["loss"]
 
-    def _segment(self, features: Tensor, pixel_values: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks (N, h, w) and scores (N,) for the encoder's features (N, D) of the sentences that are there."""
+    def _segment(self, features: Tensor, pixel_values: Tensor, attention_mask: Tensor) -> tuple[Any, Tensor]:
+        """The model's output for the encoder's features (N, D) of the sentences that are there; and which they are."""
         present = attention_mask.any(-1)
-        prompts = self.model.projector(features)
-        prompt_embeds = prompts.new_zeros(*present.shape, prompts.shape[-1])
-        prompt_embeds[present] = prompts
-        output = self.model(pixel_values=pixel_values, prompt_embeds=prompt_embeds, attention_mask=attention_mask)
-        return output.pred_masks[:, :, 0][present], output.iou_scores[:, :, 0][present]
+        prompts = scatter(self.model.projector(features), present)
+        output = self.model(pixel_values=pixel_values, prompt_embeds=prompts, attention_mask=attention_mask)
+        return output, present
+
+
+class PresenceObjective(TextObjective):
+    """Sentences to masks, and whether there is anything to mark; boxes keep their meaning beside it."""
+
+    def trained_modules(self) -> list[nn.Module]:
+        """All but the image encoder."""
+        return [*super().trained_modules(), self.model.sam.prompt_encoder, self.model.presence_head]
+
+    def collate(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
+        """What `TextObjective` takes, and a few boxes of each scene with their masks."""
+        rng = np.random.default_rng(int(drawn[0][0].photo.sum()))
+        scenes = [index for index, (scene, _) in enumerate(drawn) if scene.objects]
+        batch = super().collate(drawn) | {"scenes": torch.tensor(scenes, dtype=torch.long)}
+        if scenes:
+            boxes, masks = zip(*(self._prompts(drawn[index][0], rng, boxes=True) for index in scenes), strict=True)
+            batch |= {"boxes": torch.stack(boxes), "box_masks": torch.cat(masks)}
+        return batch
+
+    def forward(  # type: ignore[override]
+        self,
+        pixel_values: Tensor,
+        multimodal_pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        lesson: dict[str, Tensor],
+        scenes: Tensor,
+        boxes: Tensor | None = None,
+        box_masks: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The stage's loss; the IoU is that of the masks, which are empty where nothing is taken to be there."""
+        layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
+        output, present = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
+        masks, presence = output.pred_masks[:, :, 0][present], output.presence_logits[present]
+        named = labels.flatten(1).any(1)
+        loss = F.binary_cross_entropy_with_logits(presence, named.float())
+        loss = loss + self.reading_weight * self.reading(layers, lesson)["loss"]
+        if named.any():
+            loss = loss + mask_result(masks[named], labels[named])["loss"]
+        if boxes is not None and box_masks is not None:
+            embeddings = output.image_embeddings[scenes]
+            found = self.model.sam(image_embeddings=embeddings, input_boxes=boxes, multimask_output=False).pred_masks
+            loss = loss + 0.5 * mask_result(found[:, :, 0].flatten(0, 1), box_masks)["loss"]
+        emptied = masks.detach().masked_fill((presence < 0)[:, None, None], -1.0)
+        return mask_result(emptied, labels) | {"loss": loss}
 
 
 class ScoreObjective(TextObjective):

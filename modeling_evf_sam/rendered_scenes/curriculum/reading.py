@@ -104,6 +104,8 @@ def lesson(scene: Scene, expressions: list[Expression], side: int) -> dict[str, 
         them, and of the one that it starts from; `cells` (N, 2, side, side) and `geometry` (N, 3, side, side): what
         each cell shows; `targets` (N, 2): the colour and shape that the meant objects share.
     """
+    if not scene.objects:
+        return _empty_lesson(len(expressions), side)
     size = scene.object_map.shape
     steps = [
         union_mask(scene, objects)
@@ -115,11 +117,24 @@ def lesson(scene: Scene, expressions: list[Expression], side: int) -> dict[str, 
         )
     ]
     classes = [object_classes(scene)[list(expression.targets)] for expression in expressions]  # (targets, 2) each
+    unclear = torch.full((2,), UNCERTAIN)
     return {
         "steps": coverage(np.stack(steps), side).unflatten(0, (-1, 3)),
         "cells": cell_classes(scene, side).expand(len(expressions), -1, -1, -1),
         "geometry": cell_geometry(scene, side).expand(len(expressions), -1, -1, -1),
-        "targets": torch.stack([own[0].where((own == own[0]).all(0), torch.tensor(UNCERTAIN)) for own in classes]),
+        "targets": torch.stack(
+            [own[0].where((own == own[0]).all(0), unclear) if len(own) else unclear for own in classes]
+        ),
+    }
+
+
+def _empty_lesson(sentences: int, side: int) -> dict[str, Tensor]:
+    """The targets for sentences about a photo that shows no object of the scenes."""
+    return {
+        "steps": torch.zeros(sentences, 3, side, side),
+        "cells": torch.zeros(sentences, 2, side, side, dtype=torch.long),
+        "geometry": torch.zeros(sentences, 3, side, side),
+        "targets": torch.full((sentences, 2), UNCERTAIN),
     }
 
 

@@ -1,14 +1,15 @@
 """Recipes with stages: how a model is trained from nothing, read from YAML and checked before anything is built."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 
+from modeling_evf_sam.training.recipe import DatasetName
 from modeling_evf_sam.training.recipe_files import build, count, read_recipe
 
-ObjectiveName = Literal["embedding", "prompts", "sight", "patches", "text", "scores"]
+ObjectiveName = Literal["embedding", "prompts", "sight", "patches", "text", "presence", "scores"]
 
 
 @strict
@@ -25,6 +26,9 @@ class Budget:
         weight_decay: AdamW's decay of weight matrices.
         kinds: kinds of sentences to draw, default all; as a mapping, with the share of each.
         sentences_per_scene: sentences of each scene.
+        absent: share of the sentences that one word makes untrue.
+        strangers: share of the scenes that give way to a photo, and of those of which one sentence gives way to one
+            about the world; all that is untrue.
         eval_every: steps between evaluations on held-out scenes.
     """
 
@@ -36,6 +40,8 @@ class Budget:
     weight_decay: float = 0.01
     kinds: list[str] | dict[str, float] | None = None
     sentences_per_scene: int = count(default=4)
+    absent: float = 0.0
+    strangers: float = 0.0
     eval_every: int = count(default=1000)
 
 
@@ -59,6 +65,7 @@ class Recipe:
         seed: seed of weights, scenes and order.
         workers: processes that prepare batches.
         eval_scenes: held-out scenes of an evaluation during training.
+        photos: datasets of photos that show none of the shapes, for stages with strangers.
     """
 
     model: dict[str, Any]
@@ -67,6 +74,7 @@ class Recipe:
     seed: int = 0
     workers: int = 1
     eval_scenes: int = 128
+    photos: list[DatasetName] = field(default_factory=list)
 
     def validate_stages(self) -> None:
         """A run without stages would be a model with random weights."""

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments, set_seed
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
+from modeling_evf_sam.data.open_dataset import open_dataset
 from modeling_evf_sam.files import whole_file, whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
@@ -15,6 +16,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
     EmbeddingObjective,
     Objective,
     PatchObjective,
+    PresenceObjective,
     PromptObjective,
     ScoreObjective,
     SightObjective,
@@ -22,6 +24,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
 )
 from modeling_evf_sam.rendered_scenes.curriculum.positions import init_positions
 from modeling_evf_sam.rendered_scenes.curriculum.recipe import Budget, ObjectiveName, Recipe
+from modeling_evf_sam.rendered_scenes.curriculum.strangers import Strangers
 from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_tokenizer
 from modeling_evf_sam.rendered_scenes.curriculum.trainer import DrawnScenes, ObjectiveTrainer
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
@@ -33,6 +36,7 @@ OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "sight": SightObjective,
     "patches": PatchObjective,
     "text": TextObjective,
+    "presence": PresenceObjective,
     "scores": ScoreObjective,
 }
 
@@ -99,6 +103,10 @@ def train_stage(objective: Objective, budget: Budget, recipe: Recipe, weights: P
     codes = objective.model.sam.prompt_encoder.shared_embedding  # SAM's random Fourier matrix is never trained
     codes.requires_grad_(False)
 
+    strangers = None
+    if budget.strangers:
+        strangers = Strangers([open_dataset(one.name, one.split, training=True) for one in recipe.photos])
+
     def scenes(split: str, size: int) -> DrawnScenes:
         return DrawnScenes(
             RenderedScenes(
@@ -106,8 +114,11 @@ def train_stage(objective: Objective, budget: Budget, recipe: Recipe, weights: P
                 size,
                 sentences_per_scene=budget.sentences_per_scene,
                 kinds=budget.kinds,
+                absent=budget.absent,
                 seed=recipe.seed,
-            )
+            ),
+            strangers,
+            budget.strangers,
         )
 
     trainer = ObjectiveTrainer(

@@ -15,9 +15,14 @@ from modeling_evf_sam.rendered_scenes.dataset import expression_corpus
 ENGLISH = files(__package__) / "english.txt"  # a sentence on each line, for pieces of other words
 
 
+def english_sentences() -> list[str]:
+    """Plain English that the package carries."""
+    return ENGLISH.read_text(encoding="utf-8").splitlines()
+
+
 def _corpus(num_expressions: int) -> Iterator[str]:
     yield from expression_corpus(num_expressions)
-    for sentence in ENGLISH.read_text(encoding="utf-8").splitlines():
+    for sentence in english_sentences():
         yield sentence
         yield ", ".join(sentence.split())  # a word becomes a piece only where it is a part of another, such as "cup,"
 

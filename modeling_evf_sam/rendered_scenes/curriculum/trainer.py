@@ -2,28 +2,44 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, Trainer
 
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import Objective
+from modeling_evf_sam.rendered_scenes.curriculum.strangers import Strangers
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 from modeling_evf_sam.rendered_scenes.expressions import Expression
 from modeling_evf_sam.rendered_scenes.scene import Scene
 
 
 class DrawnScenes(Dataset):
-    """Scenes with their expressions, as the objectives collate them."""
+    """Scenes with their expressions, as the objectives collate them.
 
-    def __init__(self, scenes: RenderedScenes):
-        self.scenes = scenes
+    Args:
+        scenes: what to draw.
+        strangers: what comes in the place of some of them.
+        share: how often; and as often, one sentence about a scene gives way to a stranger's.
+    """
+
+    def __init__(self, scenes: RenderedScenes, strangers: Strangers | None = None, share: float = 0.0):
+        self.scenes, self.strangers, self.share = scenes, strangers, share
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def __getitem__(self, index: int) -> tuple[Scene, list[Expression]]:
-        return self.scenes.draw(index)
+        scene, expressions = self.scenes.draw(index)
+        if self.strangers is None:
+            return scene, expressions
+        rng = np.random.default_rng((self.scenes.seed, index))
+        if rng.random() < self.share:
+            return self.strangers.show(rng, expressions)
+        if rng.random() < self.share:
+            expressions = [*expressions[:-1], self.strangers.speak(rng, expressions[-1])]
+        return scene, expressions
 
 
 def iou_sums(outputs: dict[str, Tensor]) -> Tensor:
