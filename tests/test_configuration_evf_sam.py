@@ -48,6 +48,15 @@ def test_saved_and_loaded(encoder, tmp_path):
         ({"num_fusion_layers": 4}, "num_fusion_layers is 4, expected 1 to 3"),
         ({"num_fusion_layers": 2, "fusion": "late"}, 'belongs to BEIT-3 with fusion "early"'),
         ({"num_fusion_layers": 2, "multimodal_config": VILT}, 'belongs to BEIT-3 with fusion "early"'),
+        ({"presence": {}}, "presence is {}: give hidden_size, a whole number, and temperature"),
+        ({"presence": {"hidden_size": 8}}, "give hidden_size, a whole number, and temperature"),
+        ({"presence": {"hidden_size": 0, "temperature": 1.0}}, "hidden_size and temperature must be above 0"),
+        ({"presence": {"hidden_size": 8, "temperature": 0.0}}, "hidden_size and temperature must be above 0"),
+        ({"presence": {"hidden_size": 8, "temperature": float("nan")}}, "hidden_size and temperature must be above 0"),
+        ({"quality": [[0.0, 0.0]]}, "give two or more points"),
+        ({"quality": [[0.0, 0.0], [1.0, float("inf")]]}, "give two or more points"),
+        ({"quality": [[0.0, 0.0], [0.0, 1.0]]}, "quality must rise from point to point"),
+        ({"quality": [[0.0, 0.5], [1.0, 0.4]]}, "quality must rise from point to point"),
     ],
 )
 def test_switches_that_do_not_fit(changes, message):

@@ -41,6 +41,21 @@ def test_post_processing(processor, dtype):
     assert tall["boxes"].tolist() == [[0, 0, 16, 32]]
 
 
+@pytest.mark.parametrize(("threshold", "there"), [(0.5, [True, False]), (0.05, [True, True]), (0.95, [False, False])])
+def test_the_mask_of_what_is_not_there_is_empty(processor, threshold, there):
+    outputs = outputs_of(torch.ones(1, 2, 2, 4, 4), [[[1.0, 2.0], [2.0, 1.0]]])
+    outputs.quality = torch.tensor([[[0.5, 0.75], [0.25, 0.125]]])
+    outputs.presence_logits = torch.tensor([[2.0, -2.0]])
+    inputs = processor(WIDE, ["red cup", "dog"])
+    (result,) = processor.post_process_referring_segmentation(outputs, inputs, present_threshold=threshold)
+    assert result["present"].tolist() == there
+    assert [bool(mask.all()) for mask in result["masks"]] == there
+    assert result["boxes"].tolist() == [[0, 0, 40, 20] if one else [0, 0, 0, 0] for one in there]
+    torch.testing.assert_close(result["presence"], torch.tensor([0.8808, 0.1192]), atol=1e-4, rtol=0)
+    assert result["quality"].tolist() == [0.75, 0.25]  # of the masks with the highest scores
+    assert result["scores"].tolist() == [2.0, 2.0]
+
+
 def test_post_processing_of_a_photo_without_sentences(processor):
     inputs = processor([WIDE, TALL], [[], ["sky"]])
 

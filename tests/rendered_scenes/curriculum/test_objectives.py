@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -5,6 +8,7 @@ from modeling_evf_sam import EvfSamImageProcessor, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
     EmbeddingObjective,
     PatchObjective,
+    PresenceObjective,
     PromptObjective,
     ScoreObjective,
     SightObjective,
@@ -12,6 +16,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
 )
 from modeling_evf_sam.rendered_scenes.curriculum.reading import union_mask
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
+from modeling_evf_sam.rendered_scenes.scene import Scene
 from tests.golden import GOLDEN_ENCODER, golden_config
 
 
@@ -19,7 +24,11 @@ from tests.golden import GOLDEN_ENCODER, golden_config
 def parts(tiny_tokenizer) -> tuple[EvfSamModel, EvfSamProcessor]:
     torch.manual_seed(0)
     model = EvfSamModel(
-        golden_config(image_layout="stretch", multimodal_config={**GOLDEN_ENCODER, "vocab_size": len(tiny_tokenizer)})
+        golden_config(
+            image_layout="stretch",
+            multimodal_config={**GOLDEN_ENCODER, "vocab_size": len(tiny_tokenizer)},
+            presence={"hidden_size": 8, "temperature": 1.0},
+        )
     )
     images = EvfSamImageProcessor(image_size=128, image_layout="stretch", multimodal_image_size=32)
     return model, EvfSamProcessor(images, tiny_tokenizer, semantic_prompts=True)
@@ -40,6 +49,7 @@ def drawn() -> list:
         (PatchObjective, 9),
         (TextObjective, 9),
         (ScoreObjective, 9),
+        (PresenceObjective, 9),
     ],
 )
 def test_a_batch_gives_a_loss_for_the_trained_parts_alone(parts, drawn, cls, counted):
@@ -86,4 +96,24 @@ def test_text_targets_fit_their_sentences(parts, drawn):
         assert target.mean().item() == pytest.approx(union_mask(scene, expression.targets).mean(), rel=0.05)
     semantic = parts[1].tokenizer.get_added_vocab()["[semantic]"]
     flags = (batch["input_ids"] == semantic).any(-1).flatten().tolist()
-    assert flags == [expression.kind == "semantic" for _, expression in sentences]
+    assert flags == [expression.semantic for _, expression in sentences]
+
+
+def test_presence_is_learned_from_scenes_and_from_photos_without_any_object(parts):
+    objective = PresenceObjective(*parts)
+    scene, expressions = RenderedScenes("train", 1, sentences_per_scene=3, absent=0.4).draw(0)
+    photo = Scene(photo=scene.photo, objects=[], object_map=np.full_like(scene.object_map, -1))
+    untrue = [replace(expression, kind="absent", targets=frozenset()) for expression in expressions]
+    for drawn, boxes in (([(scene, expressions), (photo, untrue)], 1), ([(photo, untrue)], None)):
+        batch = objective.collate(drawn)
+        assert (None if "boxes" not in batch else len(batch["boxes"])) == boxes
+        with torch.no_grad():
+            objective.model.presence_head.fc2.bias.fill_(-100.0)
+            declined = objective(**batch)
+            objective.model.presence_head.fc2.bias.fill_(100.0)
+            accepted = objective(**batch)
+        there = torch.tensor([bool(one.targets) for _, said in drawn for one in said])
+        assert not declined["intersections"].any()
+        assert (declined["unions"][~there] == 0).all()  # rightly empty
+        assert (accepted["unions"][~there] > 0).any()
+        assert abs(declined["loss"] - accepted["loss"] - 100.0 * (2 * there.float().mean() - 1)) < 5
