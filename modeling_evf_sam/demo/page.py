@@ -1,16 +1,18 @@
-"""The page: what frames the tab for photos, and how it is served."""
+"""The page: a tab for photos, and one for films."""
 
 from pathlib import Path
 
 import gradio as gr
 
+from modeling_evf_sam.demo.film_tab import FilmTab
+from modeling_evf_sam.demo.following import MAX_FILM
 from modeling_evf_sam.demo.photo_tab import PhotoTab
-from modeling_evf_sam.demo.segmenting import MAX_UPLOAD, SharedModel
+from modeling_evf_sam.demo.segmenting import SharedModel
 from modeling_evf_sam.demo.shared_parts import FORGET_AFTER, capitalized
 
 MAX_VISITORS, MAX_WAITING = 32, 16
 STYLE = Path(__file__).with_name("page.css")
-INTRODUCTION = "## Say what to find\nType sentences about a photo: each becomes a mask."
+INTRODUCTION = "## Say what to find\nType sentences about a photo or a film: each becomes a mask."
 
 
 def build_page(model: SharedModel) -> gr.Blocks:
@@ -19,7 +21,11 @@ def build_page(model: SharedModel) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         if model.warning is not None:
             gr.Markdown(f"**{capitalized(model.warning)}.**", elem_id="note")
-        PhotoTab(model)
+        with gr.Tab("Photo"):
+            PhotoTab(model)
+        with gr.Tab("Film"):
+            films = FilmTab(model)
+        page.unload(films.stop)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 
@@ -43,7 +49,7 @@ def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = No
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=MAX_FILM,
         state_session_capacity=MAX_VISITORS,
         enable_monitoring=False,
         run_history=False,
