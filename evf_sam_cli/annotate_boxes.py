@@ -43,6 +43,7 @@ def run(
 
     from modeling_evf_sam.data.box_annotations import BoxAnnotations, MaskShards
     from modeling_evf_sam.files import write_json
+    from modeling_evf_sam.inference.known_limits import photo_warning
 
     boxes = BoxAnnotations(annotations, photos)
     if not boxes.boxes:
@@ -53,7 +54,11 @@ def run(
     def shown(images: Sequence[int]) -> Iterable[int]:
         return track(images, f"masks, part {shard}", console=Console(stderr=True))
 
-    parts.run(_load(found, device, batch_size), shard=number, shards=shards, progress=shown)
+    segmenter = _load(found, device, batch_size)
+    parts.run(segmenter, shard=number, shards=shards, progress=shown)
+    warning = photo_warning(segmenter.model.config)
+    if warning is not None:
+        print(f"Note: {warning}.")
     lines = parts.read()
     missing = len(boxes.boxes.keys() - lines.keys())
     if missing:

@@ -20,9 +20,9 @@ def run(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
 ) -> None:
-    """Opens a page: a photo, sentences, clicks; masks.
+    """Opens a page: a photo or a film, sentences; masks.
 
-    It needs the extra `demo`. The photos stay on this machine.
+    It needs the extra `demo`. Photos and films stay on this machine.
     """
     source = find_model(model)
 
@@ -33,7 +33,7 @@ def run(
     from modeling_evf_sam.demo.segmenting import SharedModel
     from modeling_evf_sam.inference.loading import load_model
 
-    page = build_page(SharedModel(*load_model(source, device, dtype), model))
+    page = build_page(SharedModel(*load_model(source, device, dtype, for_films=True), model))
     try:
         address = open_page(page, host=host, port=port)
     except OSError:

@@ -56,6 +56,8 @@ def run(
     from modeling_evf_sam.segment_dataset import check_ray
 
     check_ray()
+    from modeling_evf_sam import EvfSamConfig
+    from modeling_evf_sam.inference.known_limits import photo_warning
     from modeling_evf_sam.segment_dataset.on_ray import segment_dataset
     from modeling_evf_sam.segment_dataset.reading import read_job
     from modeling_evf_sam.segment_dataset.results import FAILURES, keep_settings
@@ -84,6 +86,9 @@ def run(
         print(f"{summary.without_sentence} photos have no sentence")
     if summary.failed:
         print(f"{summary.failed} photos failed: {output / FAILURES}")
+    warning = photo_warning(EvfSamConfig.from_pretrained(source))
+    if warning is not None:
+        print(f"Note: {warning}.")
 
 
 def _check_sentences(source: str, shared: "list[Prompt]") -> None:

@@ -1,61 +1,31 @@
-"""The page: a photo, sentences, marks; and what was found. State of a visitor stays in their session."""
+"""The page: a tab for photos, and one for films."""
 
-import html
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import gradio as gr
-from PIL import Image
 
-from modeling_evf_sam.demo.marks import Marks, draw_marks, to_photo
-from modeling_evf_sam.demo.segmenting import (
-    MAX_CHARACTERS,
-    MAX_SENTENCES,
-    MAX_UPLOAD,
-    Found,
-    SharedModel,
-    pack,
-    read_photo,
-    read_sentences,
-    summarize,
-)
-from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
+from modeling_evf_sam.demo.film_tab import FilmTab
+from modeling_evf_sam.demo.following import MAX_FILM
+from modeling_evf_sam.demo.photo_tab import PhotoTab
+from modeling_evf_sam.demo.segmenting import SharedModel
+from modeling_evf_sam.demo.shared_parts import FORGET_AFTER, capitalized
 
-SCENES = (4, 21, 9, 25)  # of the test split
-KINDS = ("attribute", "superlative", "relation")  # of sentence, about one object
 MAX_VISITORS, MAX_WAITING = 32, 16
-FORGET_AFTER = 3600  # seconds until files and photos of a visitor are deleted
-CLICKS = [("a point on it", "on"), ("a point beside it", "beside"), ("a box, by two corners", "box")]
 STYLE = Path(__file__).with_name("page.css")
-INTRODUCTION = "## Say what to find\nType sentences about a photo: each becomes a mask."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Visit:
-    """What one visitor has before them.
-
-    Attributes:
-        photo: RGB.
-        name: of its file.
-        marks: clicked on it.
-        found: what the last request found in it.
-    """
-
-    photo: Image.Image
-    name: str
-    marks: Marks = field(default_factory=Marks)
-    found: Found | None = None
+INTRODUCTION = "## Say what to find\nType sentences about a photo or a film: each becomes a mask."
 
 
 def build_page(model: SharedModel) -> gr.Blocks:
     """The page over one checkpoint; `open_page` serves it."""
     with gr.Blocks(title="EVF-SAM", analytics_enabled=False, delete_cache=(FORGET_AFTER, FORGET_AFTER)) as page:
-        _Page(model)
+        gr.Markdown(INTRODUCTION)
+        if model.warning is not None:
+            gr.Markdown(f"**{capitalized(model.warning)}.**", elem_id="note")
+        with gr.Tab("Photo"):
+            PhotoTab(model)
+        with gr.Tab("Film"):
+            films = FilmTab(model)
+        page.unload(films.stop)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 
@@ -79,7 +49,7 @@ def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = No
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=MAX_FILM,
         state_session_capacity=MAX_VISITORS,
         enable_monitoring=False,
         run_history=False,
@@ -92,177 +62,3 @@ def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = No
         css_paths=STYLE,
     )
     return address
-
-
-class _Page:
-    """Components, and what happens when they are used."""
-
-    def __init__(self, model: SharedModel):
-        self.model = model
-        scenes = RenderedScenes("test", max(SCENES) + 1, sentences_per_scene=3, kinds=KINDS)
-        self.samples = [scenes[index] for index in SCENES]
-        first = self.samples[0]
-        self.visit = gr.State(Visit(photo=first.photo, name="scene"), time_to_live=FORGET_AFTER)
-        gr.Markdown(INTRODUCTION)
-        if model.warning is not None:
-            gr.Markdown(f"**{_capitalized(model.warning)}.**", elem_id="note")
-        with gr.Row():
-            with gr.Column(min_width=320):
-                self._build_photo(first.photo)
-            with gr.Column(min_width=320):
-                self._build_request(first.sentences)
-                self._build_results()
-        self._connect()
-
-    def _build_photo(self, photo: Image.Image) -> None:
-        self.photo = gr.Image(
-            draw_marks(photo, Marks()),
-            label="Photo",
-            show_label=False,
-            interactive=False,
-            buttons=[],
-            elem_id="photo",
-            alt_text="The photo; a click on it adds a point or a corner of a box",
-        )
-        self.upload = gr.UploadButton("Open your own photo", file_types=["image"], elem_id="upload")
-        self.scenes = gr.Gallery(
-            [sample.photo for sample in self.samples],
-            label="Drawn scenes",
-            show_label=False,
-            columns=len(SCENES),
-            height=96,
-            object_fit="cover",
-            allow_preview=False,
-            interactive=False,
-            buttons=[],
-            elem_id="scenes",
-        )
-        with gr.Group():
-            self.kind = gr.Radio(CLICKS, value="on", label="If words are not enough, click on the photo. A click adds")
-            self.clear = gr.Button("Clear points and box", size="sm", elem_id="clear")
-
-    def _build_request(self, sentences: list[str]) -> None:
-        with gr.Group():
-            self.text = gr.Textbox(
-                "\n".join(sentences),
-                label="What to find, one sentence on each line",
-                lines=3,
-                max_lines=MAX_SENTENCES,
-                max_length=MAX_SENTENCES * (MAX_CHARACTERS + 1),
-                elem_id="sentences",
-            )
-            self.semantic = gr.Checkbox(
-                label="Find all of a kind, such as every star",
-                visible=self.model.knows_categories,
-                elem_id="semantic",
-            )
-        self.find = gr.Button("Find", variant="primary", elem_id="find")
-
-    def _build_results(self) -> None:
-        with gr.Tab("Found"):
-            self.picture = gr.Image(
-                show_label=False, interactive=False, buttons=["fullscreen"], elem_id="found", format="png"
-            )
-            self.legend = gr.HTML(elem_id="legend")
-            self.download = gr.DownloadButton("Download the masks", interactive=False, size="sm", elem_id="download")
-        with gr.Tab("Where the model looked", visible=self.model.has_attention) as self.attention_tab:
-            self.attention = gr.Image(
-                show_label=False, interactive=False, buttons=["fullscreen"], elem_id="attention", format="png"
-            )
-            gr.Markdown("Blue: where the model looked least for this sentence; red: where it looked most.")
-
-    def _connect(self) -> None:
-        # After an error, a component with progress would hide behind the word "Error".
-        quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        click: dict[str, Any] = {"trigger_mode": "multiple", **quick}
-        run: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "private"}
-        results = [self.picture, self.legend, self.download, self.attention]
-        shown = [self.visit, self.photo, *results]
-        self.upload.upload(self._open, self.upload, shown, **quick)
-        self.scenes.select(self._take_scene, None, [*shown, self.text], **quick)
-        self.photo.select(self._click, [self.visit, self.kind], [self.visit, self.photo], **click)
-        self.clear.click(self._clear, self.visit, [self.visit, self.photo], **click)
-        for event in (self.find.click, self.text.submit):
-            event(
-                self._find,
-                [self.visit, self.text, self.semantic],
-                [self.visit, *results],
-                show_progress_on=self.picture,
-                **run,
-            )
-        self.attention_tab.select(self._look, self.visit, self.attention, **run)
-
-    def _open(self, path: str) -> tuple:
-        with _told():
-            return _show(Visit(photo=read_photo(path), name=Path(path).name))
-
-    def _take_scene(self, event: gr.SelectData) -> tuple:
-        sample = self.samples[event.index]
-        return *_show(Visit(photo=sample.photo, name="scene")), "\n".join(sample.sentences)
-
-    def _click(self, visit: Visit, kind: str, event: gr.SelectData) -> tuple[Visit, Image.Image]:
-        with _told():
-            marks = visit.marks.click(to_photo(event.index, visit.photo), kind)
-        return replace(visit, marks=marks), draw_marks(visit.photo, marks)
-
-    def _clear(self, visit: Visit) -> tuple[Visit, Image.Image]:
-        return replace(visit, marks=Marks()), draw_marks(visit.photo, Marks())
-
-    def _find(self, visit: Visit, text: str, semantic: bool) -> Iterator[tuple]:
-        """Shows the masks first, and then packs them."""
-        with _told():
-            sentences = read_sentences(text)
-            result = self.model.segment(visit.photo, sentences, semantic=semantic, marks=visit.marks)
-            found = summarize(visit.photo, result)
-            yield replace(visit, found=found), found.picture(), _legend(found), _no_download(), None
-            with TemporaryDirectory() as folder:  # Gradio keeps a copy, and deletes it in time
-                archive = Path(folder, f"{Path(visit.name).stem}_masks.zip")
-                file = pack(archive, visit.photo, result, name=visit.name, model=self.model.name)
-                yield gr.skip(), gr.skip(), gr.skip(), gr.DownloadButton(value=file, interactive=True), gr.skip()
-
-    def _look(self, visit: Visit) -> Image.Image | None:
-        if visit.found is None:
-            return None
-        with _told():
-            return self.model.attention_picture(visit.photo, visit.found)
-
-
-def _show(visit: Visit) -> tuple:
-    """A new photo, and nothing found in it."""
-    return visit, draw_marks(visit.photo, visit.marks), None, None, _no_download(), None
-
-
-def _no_download() -> gr.DownloadButton:
-    return gr.DownloadButton(value=None, interactive=False)
-
-
-def _legend(found: Found) -> str:
-    """HTML: a line with colour, sentence and figures for each mask."""
-    rows = "".join(
-        f'<tr><td><span style="background:rgb{entry.colour}"></span></td><td>{html.escape(entry.sentence)}</td>'
-        f"<td>{entry.score:.2f}</td><td>{_percent(entry.share)}</td></tr>"
-        for entry in found.legend()
-    )
-    titles = "<tr><th></th><th>Sentence</th><th>Score</th><th>Of the photo</th></tr>"
-    return f"<table>{titles}{rows}</table><p>Score: how good the model believes the mask to be, from 0 to 1.</p>"
-
-
-def _percent(share: float) -> str:
-    return "nothing" if share == 0 else "< 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
-
-
-def _capitalized(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turns an error into a message on the page; details of those that are no user's fault go to the log."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        message = html.escape(" ".join(str(error).split()))
-        raise gr.Error(_capitalized(message), print_exception=False) from error
-    except Exception as error:
-        logging.getLogger(__name__).exception("a request of the page failed")
-        raise gr.Error(f"This did not work ({type(error).__name__}): see the log.", print_exception=False) from error

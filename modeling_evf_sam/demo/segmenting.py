@@ -3,13 +3,13 @@
 import re
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,12 +22,19 @@ from modeling_evf_sam.inference.known_limits import photo_warning
 from modeling_evf_sam.inference.outlining import COLOURS, draw_masks
 from modeling_evf_sam.inference.predictor import EvfSamPredictor
 from modeling_evf_sam.inference.segmentation import Segmentation
+from modeling_evf_sam.inference.video import EvfSamVideoPredictor
 from modeling_evf_sam.photos import open_photo
+from modeling_evf_sam.segment_video.film import Film
+from modeling_evf_sam.segment_video.run import Progress, Summary, segment_video
+from modeling_evf_sam.segment_video.walking import Question
 
-MAX_UPLOAD = 20_000_000  # bytes
+MEGABYTE = 2**20
+MAX_PHOTO = 20 * MEGABYTE  # bytes
 MAX_PIXELS = 25_000_000  # of a photo
 MAX_SENTENCES, MAX_CHARACTERS = 8, 300
 CACHE_BYTES = 256_000_000  # of encoded photos
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +69,11 @@ def read_photo(path: str | Path) -> Image.Image:
     """An uploaded photo, upright and RGB.
 
     Raises:
-        ValueError: it is no image, damaged, or larger than `MAX_PIXELS`. The message has the file's name, and no path.
+        ValueError: it is no image, damaged, or over one of the limits. The message has the file's name, and no path.
     """
     path = Path(path)
+    if path.stat().st_size > MAX_PHOTO:
+        raise ValueError(f"photo '{path.name}' has more than {MAX_PHOTO // MEGABYTE} MB: make it smaller")
     try:
         photo = open_photo(path)
     except ValueError as error:
@@ -152,6 +161,42 @@ class SharedModel:
             encoded = self.predictor.encode(photo)
             result = self.predictor.predict(sentences, photo=encoded, semantic=semantic, **prompts)
         return Segmentation.from_tensors(result, sentences, semantic, warning=self.warning)
+
+    def follow(
+        self, film: Film, sentences: list[str], output: Path, *, semantic: bool = False, progress: Progress
+    ) -> Summary:
+        """Follows what sentences name through a film; between two frames, photos get their turn.
+
+        Args:
+            film: the film.
+            sentences: P sentences.
+            output: the folder that gets masks.jsonl and overlay.mp4.
+            semantic: whether every pixel of a category is asked for.
+            progress: as `segment_video` takes it.
+
+        Raises:
+            ValueError: sentences that the processor refuses.
+        """
+        with _sentences_counted_from_one():
+            return segment_video(
+                EvfSamVideoPredictor(self.model, self.processor),
+                film,
+                Question(sentences=sentences, semantic=semantic),
+                output,
+                settings={"model": self.name},
+                progress=lambda items, name, count: progress(self._in_turns(items), name, count),
+            )
+
+    def _in_turns(self, items: Iterable[T]) -> Iterator[T]:
+        """Yields what is computed step by step, each step while nothing else is."""
+        steps = iter(items)
+        while True:
+            with self._lock:
+                try:
+                    item = next(steps)
+                except StopIteration:
+                    return
+            yield item
 
     def attention_picture(self, photo: Image.Image, found: Found) -> Image.Image:
         """Where the encoder looked in a photo for each sentence, beside the masks."""

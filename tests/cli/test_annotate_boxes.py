@@ -35,6 +35,13 @@ def test_shards_make_one_file(tiny_checkpoint, boxes, tmp_path, capsys):
     assert [sample.sentences for sample in dataset] == [["thing"]] * 3
 
 
+def test_what_the_model_does_not_know_is_said(tiny_checkpoint, boxes, tmp_path, capsys):
+    for name, model in (("embedded", "rendered_scenes"), ("tiny", tiny_checkpoint)):
+        assert main(_arguments(boxes, model, tmp_path / name)) == 0
+        said = "Note: this checkpoint knows drawn shapes only" in capsys.readouterr().out
+        assert said == (name == "embedded")
+
+
 def test_bad_photos_are_listed_and_not_fatal(tiny_checkpoint, boxes, tmp_path, capsys):
     (tmp_path / "photos" / "two.jpg").unlink()
     assert main(_arguments(boxes, tiny_checkpoint, tmp_path / "out")) == 0

@@ -58,6 +58,19 @@ def test_a_killed_run_goes_on_where_it_was(arguments, place, capsys):
     assert [failure["image"] for failure in failures] == ["3.png"]
 
 
+@pytest.mark.parametrize("name", ["embedded", "tiny"])
+def test_what_the_model_does_not_know_is_said(arguments, monkeypatch, capsys, name):
+    pytest.importorskip("pyarrow", reason="bulk runs need the extra 'bulk'")
+    from modeling_evf_sam.segment_dataset import on_ray
+
+    monkeypatch.setattr("modeling_evf_sam.segment_dataset.check_ray", lambda: None)
+    monkeypatch.setattr(on_ray, "segment_dataset", lambda *_, **__: on_ray.Summary(done=9))
+    model = ["--model", "rendered_scenes"] if name == "embedded" else []
+    assert main([*arguments, *model]) == 0
+    said = "Note: this checkpoint knows drawn shapes only" in capsys.readouterr().out
+    assert said == (name == "embedded")
+
+
 def test_without_ray_the_extra_is_named(arguments, place, monkeypatch, capsys):
     for name in ("ray", "pyarrow"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -15,7 +15,7 @@ pytest.importorskip("gradio", reason="the page needs the extra 'demo'")
 
 @pytest.fixture(scope="module")
 def scene():
-    from modeling_evf_sam.demo.page import SCENES
+    from modeling_evf_sam.demo.photo_tab import SCENES
 
     return RenderedScenes("test", 100).scene(SCENES[0])
 

@@ -1,4 +1,5 @@
 import json
+import threading
 import zipfile
 
 import numpy as np
@@ -11,10 +12,16 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.demo import segmenting
 from modeling_evf_sam.demo.marks import Marks
 from modeling_evf_sam.demo.segmenting import SharedModel, pack, read_photo, read_sentences, summarize
+from modeling_evf_sam.inference.loading import load_model
 from modeling_evf_sam.inference.outlining import COLOURS
 from modeling_evf_sam.inference.segmentation import Segmentation
+from modeling_evf_sam.inference.video import EvfSamVideoPredictor
+from modeling_evf_sam.segment_video.frame_folder import FrameFolder
+from modeling_evf_sam.segment_video.run import segment_video
+from modeling_evf_sam.segment_video.walking import Question
 
 SENTENCES = ["the red circle", "a star"]
+LIMITS = {"large": ("MAX_PIXELS", 4000), "heavy": ("MAX_PHOTO", 1000)}
 NAMES = {"points": "points", "labels": "point_labels", "boxes": "boxes"}
 
 
@@ -64,6 +71,55 @@ def test_messages_count_sentences_as_people_do(shared_model):
         shared_model.segment(_noise(), ["a star", "star " * 50])
 
 
+def _film(folder, count=3):
+    for number in range(count):
+        _noise(number).save(folder / f"{number}.png")
+    return FrameFolder(folder)
+
+
+@pytest.mark.parametrize("name", ["tiny_checkpoint", "tiny_video_checkpoint"])
+def test_a_film_is_followed_as_by_the_command(name, request, tmp_path):
+    pytest.importorskip("av", reason="the film with masks needs the extra 'video'")
+    folder = str(request.getfixturevalue(name))
+    shared_model = SharedModel(*load_model(folder, "cpu", for_films=True), folder)
+    film, counts = _film(tmp_path), []
+
+    def progress(items, name, count):
+        counts.append((name, count))
+        return items
+
+    found = shared_model.follow(film, SENTENCES, tmp_path / "page", progress=progress)
+    predictor = EvfSamVideoPredictor(shared_model.model, shared_model.processor)
+    expected = segment_video(predictor, film, Question(sentences=SENTENCES), tmp_path / "command", settings={})
+    assert (found.rows, found.files) == (expected.rows, ["masks.jsonl", "overlay.mp4"])
+    assert counts == [("segmenting", 3), ("drawing", 3)]
+
+
+def test_photos_get_their_turn_between_frames(shared_model, tmp_path):
+    pytest.importorskip("av", reason="the film with masks needs the extra 'video'")
+    masks = []
+
+    def progress(items, name, count):
+        for item in items:
+            photo = threading.Thread(
+                target=lambda: masks.append(shared_model.segment(_noise(), ["a star"])), daemon=True
+            )
+            photo.start()
+            photo.join(60)
+            assert not photo.is_alive(), "the photo waits for the whole film"
+            yield item
+
+    shared_model.follow(_film(tmp_path), SENTENCES, tmp_path / "out", progress=progress)
+    assert len(masks) == 6
+
+
+def test_messages_about_films_count_sentences_as_people_do(shared_model, tmp_path):
+    with pytest.raises(ValueError, match=r"^Sentence 2 has \d+ tokens.*shorten it"):
+        shared_model.follow(
+            _film(tmp_path), ["a star", "star " * 50], tmp_path / "out", progress=lambda items, *_: items
+        )
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "message"),
     [
@@ -90,15 +146,20 @@ def test_a_photo_is_read(tmp_path):
     assert read_photo(tmp_path / "grey.png").mode == "RGB"
 
 
-@pytest.mark.parametrize("kind", ["text", "cut", "large"])
+@pytest.mark.parametrize("kind", ["text", "cut", "large", "heavy"])
 def test_a_bad_photo_is_named_without_its_folder(tmp_path, monkeypatch, kind):
     path = tmp_path / "holiday.png"
     _noise(size=(64, 64)).save(path)
-    if kind == "large":
-        monkeypatch.setattr(segmenting, "MAX_PIXELS", 4000)
+    if kind in LIMITS:
+        monkeypatch.setattr(segmenting, *LIMITS[kind])
     else:
         path.write_bytes(b"hello" if kind == "text" else path.read_bytes()[:800])
-    expected = {"text": "is not an image", "cut": "cannot be read", "large": "has 64 x 64 pixels: make it smaller"}
+    expected = {
+        "text": "is not an image",
+        "cut": "cannot be read",
+        "large": "has 64 x 64 pixels: make it smaller",
+        "heavy": "has more than 0 MB: make it smaller",
+    }
     with pytest.raises(ValueError, match=f"^photo 'holiday.png' {expected[kind]}") as error:
         read_photo(path)
     assert str(tmp_path) not in str(error.value)
