@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evf_sam_cli.evaluation_tables import print_figures, print_published, published_column
 from evf_sam_cli.models import find_model
 from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, JsonOption, ModelOption
+from evf_sam_cli.paths import check_folder
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from modeling_evf_sam.data.referring_dataset import ReferringDataset
     from modeling_evf_sam.data.referring_sample import ReferringSample
     from modeling_evf_sam.evaluation.evaluator import EvaluationResult
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 SENTENCES_PER_SCENE = 4
 SCENES = 500
 WORST = 20
-HEADINGS = {"giou": "gIoU", "ciou": "cIoU", "no_target_accuracy": "N-acc", "target_accuracy": "T-acc"}
 
 
 def run(
@@ -54,6 +52,14 @@ def run(
     worst: Annotated[
         int | None, typer.Option(min=0, help="Sentences in that picture.", show_default=str(WORST))
     ] = None,
+    diagram: Annotated[
+        Path | None,
+        typer.Option(
+            "--reliability",
+            metavar="PNG",
+            help="Draw how presence and quality compare with the targets; needs matplotlib.",
+        ),
+    ] = None,
     table: Annotated[
         bool,
         typer.Option("--table", help="Show the cIoU below those of the paper's Table 2.", show_default=False),
@@ -65,11 +71,14 @@ def run(
     """Scores a checkpoint on a dataset.
 
     Shows gIoU (the mean over all sentences), cIoU, and the share of sentences with an IoU of at least 0.5 to 0.9,
-    overall and by kind. Several processes share the photos: torchrun --nproc-per-node 4 -m modeling_evf_sam
-    evaluate ...
+    overall and by kind; and how well it tells what is there from what is not, where sentences name nothing or the
+    checkpoint gives probabilities. Several processes share the photos: torchrun --nproc-per-node 4 -m
+    modeling_evf_sam evaluate ...
     """
     if worst is not None and dump is None:
         raise ValueError("--worst draws into the folder of --dump: give --dump DIR too")
+    if diagram is not None:
+        _check_diagram(diagram)
     source = find_model(model)
 
     from rich.console import Console
@@ -85,11 +94,13 @@ def run(
     title = f"{dataset} {split or ''}".strip()
     with joined_processes() as processes:
         samples = _open_dataset(dataset, split, size, seed, legacy_overlap)
-        column = _published_column(samples, title) if table else None
+        column = published_column(samples, title) if table else None
         photos = min(size or len(samples), len(samples))
         share = processes.share(photos)
         with _dump_folder(dump if processes.rank == 0 else None) as folder:
             network, processor = load_model(source, device, dtype)
+            if diagram is not None and network.config.presence is None and network.config.quality is None:
+                raise ValueError(f"--reliability: '{model}' estimates neither presence nor quality: leave it away")
             part = evaluate_model(
                 network,
                 processor,
@@ -108,12 +119,14 @@ def run(
         write_json({**about, "seed": seed, **result.to_dict()}, json_path)
     console = Console(stderr=json_path == "-")
     console.print(f"{title}, in percent")
-    console.print(_table(result))
+    print_figures(console, result)
     if column is not None:
-        _print_published(console, result, model, column)
+        print_published(console, result, Path(model).name, column)
     warning = photo_warning(network.config)
     if warning is not None and dataset != "rendered_scenes":
         console.print(f"Note: {warning}.", highlight=False, soft_wrap=True)
+    if diagram is not None:
+        _write_diagram(result, diagram)
 
 
 def _open_dataset(
@@ -157,50 +170,16 @@ def _write_dump(
         write_worst(result, samples.__getitem__, folder / "worst.png", count=worst)
 
 
-def _table(result: "EvaluationResult") -> "Table":
-    from rich.table import Table
+def _check_diagram(path: Path) -> None:
+    from modeling_evf_sam.evaluation.reliability_diagram import check_matplotlib
 
-    overall = result.overall
-    figures = [name for name in overall if name != "sentences"]
-    table = Table("kind", box=None, padding=(0, 1, 0, 0))
-    for name in ("sentences", *figures):
-        table.add_column(HEADINGS.get(name, name.replace("precision", "P")), justify="right")
-    for kind, row in {"all": overall, **result.by_kind}.items():
-        table.add_row(kind, str(row["sentences"]), *(_percent(row.get(name)) for name in figures))
-    return table
+    check_folder(path.parent)
+    check_matplotlib()
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+def _write_diagram(result: "EvaluationResult", path: Path) -> None:
+    from modeling_evf_sam.evaluation.reliability_diagram import draw_reliability
+    from modeling_evf_sam.files import whole_file
 
-
-def _published_column(samples: "RenderedScenes | ReferringDataset", title: str) -> int:
-    """Which of the published splits this is."""
-    from modeling_evf_sam.evaluation.published import PUBLISHED_SPLITS
-
-    benchmark = getattr(samples, "benchmark", None)
-    if benchmark not in PUBLISHED_SPLITS:
-        known = ", ".join(" ".join(split) for split in PUBLISHED_SPLITS)
-        raise ValueError(f"--table: '{title}' is not in Table 2: choose one of {known}")
-    return PUBLISHED_SPLITS.index(benchmark)
-
-
-def _print_published(console: "Console", result: "EvaluationResult", model: str, column: int) -> None:
-    from rich.table import Table
-
-    from modeling_evf_sam.data.references import PUBLISHED_SIZES
-    from modeling_evf_sam.evaluation.published import CIOU, NAMES, PUBLISHED_SPLITS
-
-    table = Table("cIoU in percent", box=None, padding=(0, 1, 0, 0))
-    for dataset, _, split in PUBLISHED_SPLITS:
-        table.add_column(f"{NAMES[dataset]}\n{split}", justify="right")
-    table.add_column("mean", justify="right")
-    for method, figures in CIOU.items():
-        table.add_row(method, *map(str, figures))
-    name, ours = Path(model).name, [""] * len(PUBLISHED_SPLITS)
-    ours[column] = _percent(result.overall["ciou"])
-    table.add_row(name, *ours, style="bold")
-    console.print("", table, sep="\n")
-    scored, published = result.overall["sentences"], PUBLISHED_SIZES[PUBLISHED_SPLITS[column]][2]
-    if scored != published:
-        console.print(f"{name} was scored on {scored} of the {published} sentences: not to be compared")
+    with whole_file(path) as file:
+        draw_reliability(result.reliability, file)

@@ -1,7 +1,7 @@
 """`evf-sam segment`: photos and sentences -> mask files, overlay pictures and JSON records."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from modeling_evf_sam.inference.segmentation import Segmentation
+
+EXPLANATION = "explain_{:0>2}.png"  # of each sentence
 
 
 class SegmentCommand(TyperCommand):
@@ -80,6 +82,10 @@ def run(
     attention: Annotated[
         bool, typer.Option("--attention", help="Draw where the encoder looks, too: attention.png.", show_default=False)
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Draw each mask without each word, too: explain_01.png.", show_default=False),
+    ] = False,
     json_path: JsonOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -90,6 +96,8 @@ def run(
     """
     photos, sentences = photos_and_sentences(arguments, sentence or [])
     prompts = _spatial_prompts(point or [], not_point or [], box, len(sentences))
+    if explain and prompts:
+        raise ValueError("--explain leaves out words, not points or boxes: leave --point, --not-point and --box away")
     folders = dict(zip(photos, _folders(photos, output), strict=True))
     for folder in [*folders.values(), *([] if json_path in (None, "-") else [Path(json_path).parent])]:
         check_folder(folder)
@@ -98,6 +106,7 @@ def run(
     from rich.console import Console
 
     from modeling_evf_sam.files import write_json
+    from modeling_evf_sam.inference import explaining
     from modeling_evf_sam.inference.loading import load_model
     from modeling_evf_sam.inference.segmenting import segment
     from modeling_evf_sam.photos import open_photo
@@ -108,15 +117,22 @@ def run(
     with console.status("loading"):
         network, processor = load_model(source, device, dtype)
 
-    def find(image: "Image") -> "Segmentation":
-        options = {"present_threshold": 0.0 if always else present_threshold, "attention": attention, **prompts}
-        return segment(network, processor, [image], [sentences], semantic=semantic, **options)[0]
+    options: dict[str, Any] = {"semantic": semantic, "present_threshold": 0.0 if always else present_threshold}
 
-    records, errors = _segment_photos(folders, find, model, console)
+    def find(image: "Image") -> "Segmentation":
+        return segment(network, processor, [image], [sentences], attention=attention, **options, **prompts)[0]
+
+    def draw_explanations(image: "Image") -> "Iterator[Image]":
+        for text in sentences if explain else ():
+            yield explaining.explain(network, processor, image, text, **options).plot(image)
+
+    records, errors = _segment_photos(folders, find, draw_explanations, model, console)
     if json_path is not None:
         write_json(records[0] if len(photos) == 1 else {"photos": records}, json_path)
     with redirect_stdout(sys.stderr if json_path == "-" else sys.stdout):
-        _report(records, folders, attention)
+        drawn = ["attention.png"] if attention else []
+        drawn += [EXPLANATION.format(number) for number, _ in enumerate(sentences, 1) if explain]
+        _report(records, folders, drawn)
     if errors:
         raise ValueError(f"{len(errors)} of {len(photos)} photos could not be read: {'; '.join(map(str, errors))}")
 
@@ -149,7 +165,11 @@ def _spatial_prompts(points: list[str], not_points: list[str], box: str | None, 
 
 
 def _segment_photos(
-    folders: dict[Path, Path], find: "Callable[[Image], Segmentation]", model: str, console: "Console"
+    folders: dict[Path, Path],
+    find: "Callable[[Image], Segmentation]",
+    draw_explanations: "Callable[[Image], Iterator[Image]]",
+    model: str,
+    console: "Console",
 ) -> tuple[list[dict[str, Any]], list[Exception]]:
     """Segments photo after photo into its folder: their records, and what is wrong with those that cannot be read."""
     from rich.progress import track
@@ -166,12 +186,24 @@ def _segment_photos(
             errors.append(error)
         else:
             records.append(find(image).save(folder, image, name=str(photo), model=model))
+            _write_explanations(draw_explanations(image), folder)
     return records, errors
 
 
-def _report(records: list[dict[str, Any]], folders: dict[Path, Path], attention: bool) -> None:
+def _write_explanations(pictures: "Iterable[Image]", folder: Path) -> None:
+    """Puts pictures in the place of those that a former call wrote."""
+    from modeling_evf_sam.files import whole_file
+
+    for former in folder.glob(EXPLANATION.format("[0-9][0-9]")):
+        former.unlink()
+    for number, picture in enumerate(pictures, 1):
+        with whole_file(folder / EXPLANATION.format(number)) as file:
+            picture.save(file)
+
+
+def _report(records: list[dict[str, Any]], folders: dict[Path, Path], drawn: list[str]) -> None:
     """Prints what was written: each mask of a single photo, or a line for each of several."""
-    names = ["overlay.png", *(["attention.png"] if attention else []), "result.json"]
+    names = ["overlay.png", *drawn, "result.json"]
     for record in records:
         folder, masks = folders[Path(record["photo"])], record["masks"]
         if len(folders) > 1:

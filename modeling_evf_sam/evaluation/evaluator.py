@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
+from modeling_evf_sam.evaluation.calibration import Reliability, reliability
 from modeling_evf_sam.evaluation.metrics import summarize
 from modeling_evf_sam.inference.segmentation import Segmentation
 from modeling_evf_sam.inference.segmenting import segment
@@ -31,6 +32,8 @@ class SentenceResult:
         union: pixels in either of them.
         target: pixels in the target mask.
         score: the model's own estimate of the IoU.
+        presence: the probability that the target mask has a pixel, or None where the model has no presence head.
+        quality: the calibrated estimate of the IoU, or None where the checkpoint has no calibration.
         rle: the predicted mask, as COCO's run lengths {"size": [height, width], "counts": text}.
     """
 
@@ -44,12 +47,19 @@ class SentenceResult:
     union: int
     target: int
     score: float
+    presence: float | None
+    quality: float | None
     rle: dict[str, Any]
 
     @property
     def iou(self) -> float:
         """1 where both masks are empty."""
         return self.intersection / self.union if self.union else 1.0
+
+    @property
+    def found(self) -> int:
+        """Pixels in the predicted mask."""
+        return self.union - self.target + self.intersection
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,13 @@ class EvaluationResult:
 
     @property
     def overall(self) -> dict[str, float]:
-        """The figures of all sentences, as `summarize` names them."""
+        """The figures of all sentences, as `summarize` names them; `presence_ece` and `quality_ece` where known."""
         return _figures(self.sentences)
+
+    @property
+    def reliability(self) -> dict[str, Reliability]:
+        """How presence and quality compare with the targets, where the model gives them."""
+        return _reliability(self.sentences)
 
     @property
     def by_kind(self) -> dict[str, dict[str, float]]:
@@ -78,7 +93,17 @@ class EvaluationResult:
 
 def _figures(sentences: Sequence[SentenceResult]) -> dict[str, float]:
     pixels = np.array([(s.intersection, s.union, s.target) for s in sentences], dtype=np.int64).reshape(-1, 3)
-    return summarize(pixels[:, 0], pixels[:, 1], targets=pixels[:, 2])
+    figures = summarize(pixels[:, 0], pixels[:, 1], targets=pixels[:, 2])
+    return figures | {f"{name}_ece": diagram.error for name, diagram in _reliability(sentences).items()}
+
+
+def _reliability(sentences: Sequence[SentenceResult]) -> dict[str, Reliability]:
+    """Quality speaks of a mask of something that is there: sentences without a target or a mask say nothing of it."""
+    pairs = {
+        "presence": [(s.presence, s.target > 0) for s in sentences if s.presence is not None],
+        "quality": [(s.quality, s.iou) for s in sentences if s.quality is not None and s.target and s.found],
+    }
+    return {name: reliability(*np.array(values, dtype=float).T) for name, values in pairs.items() if values}
 
 
 @torch.no_grad()
@@ -137,8 +162,12 @@ def _score(index: int, sample: ReferringSample, found: Segmentation) -> Iterator
             f"'{sample.sentences[0]}': predicted masks are {found.masks.shape} (sentences, height, width), "
             f"the sample's masks {sample.masks.shape}; masks must have the size of their photo"
         )
-    columns = (found.masks, sample.masks, found.scores.tolist(), found.rle())
-    for number, (mask, target, score, rle) in enumerate(zip(*columns, strict=True)):
+    estimates = (
+        [None] * len(found.scores) if values is None else values.tolist()
+        for values in (found.scores, found.presence, found.quality)
+    )
+    columns = (found.masks, sample.masks, *estimates, found.rle())
+    for number, (mask, target, score, presence, quality, rle) in enumerate(zip(*columns, strict=True)):
         yield SentenceResult(
             index=index,
             number=number,
@@ -150,5 +179,7 @@ def _score(index: int, sample: ReferringSample, found: Segmentation) -> Iterator
             union=int((mask | target).sum()),
             target=int(target.sum()),
             score=score,
+            presence=presence,
+            quality=quality,
             rle=rle,
         )

@@ -1,5 +1,6 @@
 """The figures of referring segmentation, from the intersection and the union of every sentence."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,14 +24,17 @@ def summarize(
     Args:
         intersections: (N,) integers, pixels in both the predicted and the target mask of a sentence.
         unions: (N,) integers, pixels in either of them.
-        targets: (N,) integers, pixels in the target mask; needed for the two accuracies alone.
+        targets: (N,) integers, pixels in the target mask; needed for the figures of presence alone.
         thresholds: IoUs for `precision@...`, the share of sentences that reach at least this IoU.
 
     Returns:
         Fractions `giou` (mean of the sentences' IoUs), `ciou` (all intersections over all unions), one
-        `precision@T` per threshold, and `sentences`, their number N. With targets of which some are empty, also
-        `no_target_accuracy`, the share of these sentences that got an empty mask, and `target_accuracy`, the share
-        of the others that got a mask with a pixel (gRefCOCO's N-acc and T-acc).
+        `precision@T` per threshold, and `sentences`, their number N. With targets, each where it is defined:
+        `no_target_accuracy`, the share of the sentences without a target that got an empty mask, and
+        `target_accuracy`, the share of the others that got a mask with a pixel (N-acc and T-acc of gRefCOCO, arXiv
+        2306.00968); and with sentences of both sorts `presence_accuracy`, the share of all that were answered
+        rightly in this, and `presence_mcc`, from -1 to 1, Matthews' correlation of answers and targets (SAM 3's
+        IL_MCC, arXiv 2511.16719).
 
     Raises:
         ValueError: no sentences, lists of different lengths, an intersection outside 0..union, or a target outside
@@ -54,24 +58,35 @@ def summarize(
         "sentences": len(ious),
     }
     if targets is not None:
-        figures |= _accuracies(inter, union, _pixel_counts("targets", targets))
+        figures |= _presence_figures(inter, union, _pixel_counts("targets", targets))
     return figures
 
 
-def _accuracies(inter: np.ndarray, union: np.ndarray, target: np.ndarray) -> dict[str, float]:
+def _presence_figures(inter: np.ndarray, union: np.ndarray, target: np.ndarray) -> dict[str, float]:
     if len(target) != len(inter):
         raise ValueError(f"{len(target)} targets but {len(inter)} intersections; give one of each per sentence")
     wrong = np.flatnonzero((target < inter) | (target > union))
     if len(wrong):
         i = wrong[0]
         raise ValueError(f"sentence {i}: the target {target[i]} does not lie within {inter[i]} and {union[i]}")
-    absent, answered = target == 0, union - target + inter > 0  # pixels of the prediction
-    if not absent.any():
-        return {}
-    accuracies = {"no_target_accuracy": float(1 - answered[absent].mean())}
-    if not absent.all():
-        accuracies["target_accuracy"] = float(answered[~absent].mean())
-    return accuracies
+    there, found = target > 0, union - target + inter > 0  # a pixel in the target, in the prediction
+    figures = {}
+    if not there.all():
+        figures["no_target_accuracy"] = float((~found[~there]).mean())
+    if there.any():
+        figures["target_accuracy"] = float(found[there].mean())
+    if len(figures) == 2:
+        figures["presence_accuracy"] = float((there == found).mean())
+        figures["presence_mcc"] = _matthews_correlation(there, found)
+    return figures
+
+
+def _matthews_correlation(there: np.ndarray, found: np.ndarray) -> float:
+    """The correlation of two lists of truth values; 0, as in SAM 3's evaluation, where one of them is all the same."""
+    true, false = int((there & found).sum()), int((~there & found).sum())
+    missed, refused = int((there & ~found).sum()), int((~there & ~found).sum())
+    scale = math.sqrt((true + false) * (true + missed) * (refused + false) * (refused + missed))
+    return (true * refused - false * missed) / scale if scale else 0.0
 
 
 def _pixel_counts(name: str, values: ArrayLike) -> np.ndarray:

@@ -1,8 +1,10 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from pycocotools import mask as coco_mask
 
 from evf_sam_cli import main
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.evaluation import evaluator
 from modeling_evf_sam.evaluation.evaluator import evaluate_model
+from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 from tests.miniatures import LEFT, MIDDLE, ref, write_lines, write_photo, write_refer
 
@@ -239,14 +243,48 @@ def test_real_categories_are_scored_one_by_one(tiny_checkpoint, shared, capsys):
     assert sum(figures["sentences"] for figures in record["by_kind"].values()) == record["sentences"]
 
 
-def test_own_folder_with_sentences_that_name_nothing(tiny_checkpoint, tmp_path, capsys):
-    write_photo(tmp_path / "one.jpg")
+@pytest.fixture
+def own_data(tmp_path):
+    """Arguments that score a photo with a sentence that names something and one that does not."""
+    write_photo(tmp_path / "own" / "one.jpg")
     lines = [{"image": "one.jpg", "text": "a cup", "mask": LEFT}, {"image": "one.jpg", "text": "ox", "mask": None}]
-    write_lines(tmp_path, "test", lines)
-    command = ["evaluate", "--model", str(tiny_checkpoint), "--dataset", f"jsonl:{tmp_path}", "--split", "test"]
-    assert main([*command, "--json", str(tmp_path / "r.json")]) == 0
-    assert {"N-acc", "T-acc", "P@0.9"} <= set(capsys.readouterr().out.split())
+    write_lines(tmp_path / "own", "test", lines)
+    return ["--dataset", f"jsonl:{tmp_path / 'own'}", "--split", "test"]
+
+
+def test_own_folder_with_sentences_that_name_nothing(own_data, tiny_checkpoint, tmp_path, capsys):
+    assert main(["evaluate", "--model", str(tiny_checkpoint), *own_data, "--json", str(tmp_path / "r.json")]) == 0
+    assert {"N-acc", "T-acc", "MCC", "P@0.9"} <= set(capsys.readouterr().out.split())
     assert json.loads((tmp_path / "r.json").read_text())["no_target_accuracy"] in (0.0, 1.0)
+
+
+def test_what_the_model_estimates_is_shown_written_and_drawn(own_data, tiny_checkpoint, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="diagrams need the extra 'eval'")
+
+    def find(model, processor, photos, sentences, **options):
+        """The first half of each photo, with the same estimates."""
+        for found in segment(model, processor, photos, sentences, **options):
+            masks = np.zeros_like(found.masks)
+            masks[:, :, :6] = True
+            yield replace(found, masks=masks, presence=np.full(len(masks), 0.75), quality=np.full(len(masks), 0.5))
+
+    monkeypatch.setattr(evaluator, "segment", lambda *arguments, **options: list(find(*arguments, **options)))
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "calibrated")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "quality": [[-10.0, 0.0], [10.0, 1.0]]}))
+    files = {name: tmp_path / "new" / name for name in ("scores.json", "dump", "diagram.png")}
+    options = ["--json", files["scores.json"], "--dump", files["dump"], "--reliability", files["diagram.png"]]
+    assert main(["evaluate", "--model", str(checkpoint), *own_data, *map(str, options)]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert ["N-acc", "T-acc", "accuracy", "MCC", "ECE", "ECE"] == table[-2].split()[2:]
+    assert ["all", "2", "0.0", "100.0", "50.0", "0.0", "25.0", "16.7"] == table[-1].split()
+    record = json.loads(files["scores.json"].read_text())
+    assert (record["presence_mcc"], record["presence_ece"]) == (0, 0.25)
+    assert record["quality_ece"] == pytest.approx(4 / 6 - 0.5)
+    lines = map(json.loads, (files["dump"] / "sentences.jsonl").read_text().splitlines())
+    assert [(line["presence"], line["quality"]) for line in lines] == [(0.75, 0.5)] * 2
+    with Image.open(files["diagram.png"]) as diagram:
+        assert (diagram.format, diagram.width) == ("PNG", 1800)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +297,8 @@ def test_own_folder_with_sentences_that_name_nothing(tiny_checkpoint, tmp_path, 
         (["--worst", "3"], "--worst draws into the folder of --dump: give --dump DIR too"),
         (["--table"], "--table: 'rendered_scenes test' is not in Table 2: choose one of refcoco unc val, "),
         (["--dump", "{file}"], "cannot write into '{file}'"),
+        (["--reliability", "{file}/d.png"], "cannot write into '{file}'"),
+        (["--reliability", "d.png"], "--reliability: '{model}' estimates neither presence nor quality"),
         (["--split", "testA"], "choose one of train, validation, test"),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
     ],
@@ -267,7 +307,7 @@ def test_bad_choices_name_the_good_ones(arguments, message, tiny_checkpoint, tmp
     file = tmp_path / "file"
     file.touch()
     arguments = [argument.replace("{file}", str(file)) for argument in arguments]
-    message = message.replace("{file}", str(file))
+    message = message.replace("{file}", str(file)).replace("{model}", str(tiny_checkpoint))
     assert main(["evaluate", "--model", str(tiny_checkpoint), *arguments]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")

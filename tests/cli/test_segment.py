@@ -216,6 +216,7 @@ def test_unusual_photos_work(segment, workplace, name, image, options, size):
         (["photo.png", "star", "--box", "1,2,3"], "--box '1,2,3' must be 4 numbers"),
         (["photo.png", "star", "--box", "20,2,10,9"], "x0 < x1"),
         (["photo.png", "star", "--box", "nan,2,10,9"], "nan"),
+        (["photo.png", "star", "--explain", "--point", "3,3"], "--explain leaves out words, not points or boxes"),
         (["photo.png", "star", "--output", "photo.png"], "cannot write into 'photo.png'"),
         (["photo.png", "star", "--json", "photo.png/result.json"], "cannot write into 'photo.png'"),
         (["photo.png", "star", "--device", "abacus"], "device 'abacus' cannot be used"),
@@ -267,3 +268,15 @@ def test_attention_is_drawn_when_asked_for(segment, workplace, capsys):
     assert "photo_masks/attention.png" in capsys.readouterr().out
     picture = Image.open(workplace / "photo_masks" / "attention.png")
     assert picture.width > 2 * 512  # map and mask, enlarged
+
+
+def test_explanations_are_drawn_when_asked_for_and_replaced(segment, workplace, capsys):
+    assert segment("photo.png", *SENTENCES, "--explain") == 0
+    assert "photo_masks/explain_01.png, photo_masks/explain_02.png" in capsys.readouterr().out
+    heights = [Image.open(workplace / "photo_masks" / f"explain_0{number}.png").height for number in (1, 2)]
+    assert heights[0] < heights[1]  # three words, and seven
+    assert segment("photo.png", SENTENCES[1], "--explain") == 0
+    assert [name for name in _files(workplace / "photo_masks") if "explain" in name] == ["explain_01.png"]
+    assert Image.open(workplace / "photo_masks" / "explain_01.png").height == heights[1]
+    assert segment("photo.png", SENTENCES[1]) == 0
+    assert not [name for name in _files(workplace / "photo_masks") if "explain" in name]

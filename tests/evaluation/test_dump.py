@@ -23,6 +23,8 @@ def _sentence(index, predicted, target, number=0):
         union=int((predicted | target).sum()),
         target=int(target.sum()),
         score=0.25,
+        presence=0.5,
+        quality=None,
         rle=run_lengths(predicted),
     )
 

@@ -9,8 +9,10 @@ from pycocotools import mask as coco_mask
 from transformers import BatchFeature, PretrainedConfig
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
+from modeling_evf_sam.evaluation import evaluator
 from modeling_evf_sam.evaluation.evaluator import evaluate_model
 from modeling_evf_sam.evaluation.metrics import summarize
+from modeling_evf_sam.inference.segmenting import segment
 
 
 def _mask(height, width, pixels):
@@ -37,7 +39,7 @@ class _Processor:
         self.calls.append((len(images), text, semantic))
         return BatchFeature({"sizes": torch.tensor([image.size for image in images]), "text": text})
 
-    def post_process_referring_segmentation(self, outputs, inputs, mask_threshold):
+    def post_process_referring_segmentation(self, outputs, inputs, mask_threshold, **_):
         return [
             {
                 "masks": torch.from_numpy(np.stack([_mask(height, width, pixels) for pixels in row])),
@@ -77,7 +79,8 @@ def test_pixels_are_counted_at_photo_size_for_any_batch(batch_size, batches):
     assert [s.union for s in result.sentences] == [10, 20, 10, 16]
     assert [s.target for s in result.sentences] == [10, 20, 5, 16]
     assert [s.kind for s in result.sentences] == ["attribute", "relation", "semantic", ""]
-    assert result.overall == summarize([10, 10, 5, 10], [10, 20, 10, 16])
+    assert result.overall == summarize([10, 10, 5, 10], [10, 20, 10, 16], targets=[10, 20, 5, 16])
+    assert result.reliability == {}
     assert {kind: figures["giou"] for kind, figures in result.by_kind.items()} == {
         "attribute": 1.0,
         "relation": 0.5,
@@ -108,11 +111,32 @@ def test_empty_targets_are_counted_and_photos_without_sentences_are_not():
     empty = replace(SAMPLES[2], masks=np.zeros((1, 4, 4), dtype=bool), kinds=["no target"])
     none = replace(SAMPLES[2], sentences=[], masks=np.zeros((0, 4, 4), dtype=bool), semantic=[])
     result = evaluate_model(_Model(), _Processor(), [none, SAMPLES[0], empty])
-    accuracies = {"no_target_accuracy": 0.0, "target_accuracy": 1.0}
-    assert result.overall == {**summarize([10, 10, 0], [10, 20, 10]), **accuracies}
-    assert result.by_kind["no target"]["no_target_accuracy"] == 0.0
+    assert result.overall == summarize([10, 10, 0], [10, 20, 10], targets=[10, 20, 0])
+    assert result.overall["no_target_accuracy"] == result.by_kind["no target"]["no_target_accuracy"] == 0.0
     assert "no_target_accuracy" not in result.by_kind["relation"]
     assert [s.index for s in result.sentences] == [1, 1, 2]
+
+
+def test_estimates_are_compared_with_what_is_there(monkeypatch):
+    """IoUs of 1, 0.5 and 0.5; a sentence that names nothing, and one for which nothing was found."""
+    estimates = {8: (0.95, 0.85), 5: (0.65, 0.65), 4: (0.25, 0.35), 3: (0.15, 0.95)}  # of photos of this width
+
+    def estimate(*arguments, **options):
+        for found in segment(*arguments, **options):
+            presence, quality = (np.full(len(found.masks), value) for value in estimates[found.photo_size[1]])
+            yield replace(
+                found, presence=presence, quality=quality, masks=found.masks & (presence > 0.2)[:, None, None]
+            )
+
+    monkeypatch.setattr(evaluator, "segment", lambda *arguments, **options: list(estimate(*arguments, **options)))
+    absent = replace(SAMPLES[2], masks=np.zeros((1, 4, 4), dtype=bool), kinds=["no target"])
+    result = evaluate_model(_Model(), _Processor(), [*SAMPLES[:2], absent, _sample(3, 4, [6], [])])
+    assert [(s.presence, s.quality) for s in result.sentences] == [estimates[width] for width in (8, 8, 5, 4, 3)]
+    assert result.overall["presence_ece"] == pytest.approx((2 * 0.05 + 0.35 + 0.25 + 0.85) / 5)
+    assert result.overall["quality_ece"] == pytest.approx((2 * (0.85 - 0.75) + 0.65 - 0.5) / 3)
+    assert result.by_kind["relation"]["quality_ece"] == pytest.approx(0.35)
+    assert "quality_ece" not in result.by_kind["no target"]
+    assert result.reliability["quality"].counts.sum() == 3
 
 
 def test_model_returns_to_its_mode_and_progress_sees_every_sample():

@@ -43,26 +43,33 @@ def test_checks(intersections, unions, expected):
         summarize(intersections, unions)
 
 
+PRESENCE = ("no_target_accuracy", "target_accuracy", "presence_accuracy", "presence_mcc")
+
+
 @pytest.mark.parametrize(
-    ("unions", "targets", "no_target", "target"),
+    ("unions", "targets", "expected"),
     [
-        ([5, 0, 9, 7], None, None, None),
-        ([5, 4, 9, 7], [5, 4, 9, 7], None, None),
-        ([5, 0, 9, 7], [5, 0, 5, 0], 0.5, 1.0),
-        ([5, 0, 9, 7], [5, 0, 5, 7], 1.0, 2 / 3),  # the last target is all of its union: nothing was found
-        ([5, 0, 9, 7], [5, 0, 9, 7], 1.0, 1 / 3),
-        ([5, 4, 9, 7], [5, 0, 9, 0], 0.0, 0.5),
+        ([5, 0, 9, 7], None, {}),
+        ([5, 4, 9, 7], [5, 4, 9, 7], {"target_accuracy": 1 / 4}),  # targets that are all of their unions: not found
+        ([5, 4, 9, 7], [5, 3, 8, 6], {"target_accuracy": 1}),
+        ([5, 0, 9, 7], [5, 0, 5, 0], (1 / 2, 1, 3 / 4, 2 / 12**0.5)),  # 2 found, 1 refused, 1 false
+        ([5, 0, 9, 7], [5, 0, 5, 7], (1, 2 / 3, 3 / 4, 2 / 12**0.5)),  # 2 found, 1 refused, 1 missed
+        ([5, 0, 9, 7], [5, 0, 9, 7], (1, 1 / 3, 2 / 4, 1 / 9**0.5)),  # 1 found, 1 refused, 2 missed
+        ([5, 4, 9, 7], [5, 0, 9, 0], (0, 1 / 2, 1 / 4, -2 / 12**0.5)),  # 1 found, 2 false, 1 missed
+        ([5, 4, 9, 7], [5, 0, 8, 6], (0, 1, 3 / 4, 0)),  # every sentence was answered
+        ([5, 0, 9, 0], [5, 0, 8, 0], (1, 1, 1, 1)),
     ],
 )
-def test_sentences_that_name_nothing(unions, targets, no_target, target):
+def test_what_is_there_is_told_from_what_is_not(unions, targets, expected):
     figures = summarize([5, 0, 0, 0], unions, targets=targets)
-    assert (figures.get("no_target_accuracy"), figures.get("target_accuracy")) == (no_target, target)
+    expected = expected if isinstance(expected, dict) else dict(zip(PRESENCE, expected, strict=True))
+    assert {name: figures[name] for name in PRESENCE if name in figures} == pytest.approx(expected)
 
 
 def test_no_sentence_has_a_target():
     figures = summarize([0, 0], [0, 7], targets=[0, 0])
-    assert figures["no_target_accuracy"] == 0.5
-    assert "target_accuracy" not in figures
+    assert {name: figures[name] for name in PRESENCE if name in figures} == {"no_target_accuracy": 0.5}
+    assert figures["giou"] == 0.5  # 1 where nothing was found, 0 where something was
 
 
 @pytest.mark.parametrize(
