@@ -210,7 +210,7 @@ class EvfSamConfig(PreTrainedConfig):
     bce_loss_weight: float = 1.0
     dice_loss_weight: float = 1.0
     presence: dict[str, Any] | None = None
-    quality: list[list[float]] | None = None
+    quality: list[list[float | int]] | None = None
     trained_on: str | None = None
     initializer_range: float = 0.02
 
@@ -298,7 +298,7 @@ def _check_presence(presence: dict[str, Any]) -> None:
         raise ValueError(f"presence is {presence}: hidden_size and temperature must be above 0")
 
 
-def _check_rising(points: list[list[float]]) -> None:
+def _check_rising(points: list[list[float | int]]) -> None:
     if len(points) < 2 or any(len(point) != 2 or not all(map(math.isfinite, point)) for point in points):
         raise ValueError(f"quality is {points!s:.80}: give two or more points [score, IoU]")
     for (x, y), (next_x, next_y) in pairwise(points):

@@ -143,7 +143,7 @@ def presence_head(config: EvfSamConfig, mask_decoder: nn.Module) -> Any:
     return head
 
 
-def expected_ious(scores: Tensor, points: list[list[float]]) -> Tensor:
+def expected_ious(scores: Tensor, points: list[list[float | int]]) -> Tensor:
     """The IoUs (...) that SAM's scores (...) mean, on a line through points [score, IoU]; flat before and after."""
     known, ious = scores.new_tensor(points, dtype=torch.float32).T.contiguous()
     scores = scores.float().clamp(known[0], known[-1])

@@ -1,6 +1,7 @@
 """Writes docs/performance.md from the records beside this file.
 
-`evf-sam bench --json` wrote evf-sam*.json; compare_precisions.py and compare_choices.py wrote those of their names.
+`evf-sam bench --json` wrote evf-sam*.json; compare_precisions.py, compare_choices.py and compare_films.py
+wrote those of their names.
 """
 
 import json
@@ -77,6 +78,16 @@ stay three products, as one product is no faster. Sentences have 10 tokens and a
 """
 
 
+FILMS = """\
+## Films
+
+A frame of a film after the first, for one object that SAM-2's memory follows: encoding, memory attention, mask and
+memory, 1024 px, float32, random weights. Ours was prompted by a token, as a sentence becomes one, transformers'
+`Sam2VideoModel` by a point; both were shown each frame in turns (`docs/performance/compare_films.py`). A sentence more
+costs no encoding, but its own memory attention.
+"""
+
+
 def page() -> str:
     """The whole page: a section for each benchmark record, in the order of the files' names, and then the rest."""
     files = sorted(HERE.glob("evf-sam*.json"), key=lambda file: file.stem)
@@ -87,6 +98,8 @@ def page() -> str:
         sections.append(f"## {file.stem}\n\n{picture if has_picture else ''}{markdown(_read(file.name))}")
     sections += [f"{PRECISIONS}\n{_table(_precisions(_read('compare_precisions.json')))}"]
     sections += [f"{CHOICES}\n{_table(_choices(_read('compare_choices.json')))}"]
+    films = _read("compare_films.json")
+    sections += [f"{FILMS}\n{_cpu(films['machine'])}\n\n{_table(_films(films['frames']))}"]
     return "\n".join(sections)
 
 
@@ -120,6 +133,18 @@ def _choices(record: dict[str, dict[str, float]]) -> Iterator[list[str]]:
     yield ["", "ways"]
     for choice, ways in record.items():
         yield [choice, ", ".join(f"{name} {duration(seconds)}" for name, seconds in ways.items())]
+
+
+def _films(record: dict[str, dict[str, float]]) -> Iterator[list[str]]:
+    yield ["", "a frame", "frames/s", "transformers'", "frames/s"]
+    for model, seconds in record.items():
+        figures = [(duration(seconds[name]), f"{1 / seconds[name]:.3f}") for name in ("ours", "transformers")]
+        yield [model, *figures[0], *figures[1]]
+
+
+def _cpu(machine: dict[str, Any]) -> str:
+    flags = ", ".join(machine["flags"])
+    return f"{machine['name']} ({flags}), {machine['threads']} threads, torch {machine['torch']}."
 
 
 def _table(rows: Iterable[list[str]]) -> str:

@@ -31,6 +31,7 @@ from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 Record = dict[str, Any]
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")  # that say how fast a CPU can be
 
 
 def run_benchmark(
@@ -159,6 +160,7 @@ def machine(device: torch.device) -> Record:
         "name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "flags": [flag for flag in FLAGS if flag in _cpu_table().get("flags", "").split()],
         "system": platform.platform(terse=True),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -166,7 +168,11 @@ def machine(device: torch.device) -> Record:
 
 
 def _processor_name() -> str:
-    table = Path("/proc/cpuinfo")  # Linux alone; platform.processor() says nothing there
-    lines = table.read_text().splitlines() if table.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return _cpu_table().get("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_table() -> dict[str, str]:
+    """What Linux says of the first processor; nothing elsewhere."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().split("\n\n")[0].splitlines() if table.is_file() else []
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
