@@ -40,7 +40,7 @@ def test_what_is_absent(phrase, absent):
 
 
 def test_a_denied_sentence_differs_in_one_thing_and_names_nothing():
-    scenes, changed = RenderedScenes("validation", 60), set()
+    scenes, changed = RenderedScenes("validation", 160), set()
     for index in range(len(scenes)):
         scene, expressions = scenes.draw(index)
         size = scene.object_map.shape

@@ -27,8 +27,8 @@ class Budget:
         kinds: kinds of sentences to draw, default all; as a mapping, with the share of each.
         sentences_per_scene: sentences of each scene.
         absent: share of the sentences that one word makes untrue.
-        strangers: share of the scenes that give way to a photo, and of those of which one sentence gives way to one
-            about the world; all that is untrue.
+        strangers: share of the scenes that give way to a photo, if the recipe has some, and of those of which one
+            sentence gives way to one about the world; all that is untrue.
         eval_every: steps between evaluations on held-out scenes.
     """
 

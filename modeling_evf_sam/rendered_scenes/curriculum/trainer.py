@@ -35,7 +35,7 @@ class DrawnScenes(Dataset):
         if self.strangers is None:
             return scene, expressions
         rng = np.random.default_rng((self.scenes.seed, index))
-        if rng.random() < self.share:
+        if self.strangers.photos and rng.random() < self.share:
             return self.strangers.show(rng, expressions)
         if rng.random() < self.share:
             expressions = [*expressions[:-1], self.strangers.speak(rng, expressions[-1])]

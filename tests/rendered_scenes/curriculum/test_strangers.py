@@ -69,6 +69,9 @@ def test_strangers_come_as_often_as_asked(strangers):
     assert DrawnScenes(scenes)[3][1] == scenes.draw(3)[1]
 
 
-def test_without_photos():
-    with pytest.raises(ValueError, match="there are no photos: set photos to a list of datasets"):
-        Strangers([])
+def test_without_photos_there_are_words_alone():
+    drawn = DrawnScenes(RenderedScenes("train", 40), Strangers([]), share=1.0)
+    for index in range(40):
+        scene, expressions = drawn[index]
+        assert scene.objects
+        assert [one.kind == "absent" for one in expressions] == [False] * (len(expressions) - 1) + [True]
