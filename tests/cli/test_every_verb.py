@@ -20,14 +20,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from evf_sam_cli import app
-from modeling_evf_sam.rendered_scenes.curriculum.recipe import read_recipe
 from tests.film_files import squares, write_film
 from tests.miniatures import coco_record, columns, run_lengths, write_json, write_lines, write_photo
+from tests.tiny_recipe import write_tiny_recipe
 
 SCRIPT = Path(sys.executable).with_name("evf-sam")
 PATIENCE = 300  # seconds
 VERBS = {command.name for command in app.registered_commands}
-STEP = {"steps": 1, "batch_size": 2, "eval_every": 1, "warmup_steps": 0}
 
 # name of the run: what is typed in the folder of `place`, and what that leaves; {out} is a new folder
 RUNS = {
@@ -98,11 +97,7 @@ def place(tmp_path_factory, tiny_checkpoint, tiny_video_checkpoint, original, be
 
 
 def _write_recipes(folder: Path) -> None:
-    curriculum = read_recipe("rendered_scenes") | {"eval_scenes": 2, "workers": 0}
-    curriculum["tokenizer"] |= {"vocab_size": 400, "num_expressions": 500}
-    curriculum["model"]["multimodal_config"] |= {"num_hidden_layers": 1}
-    curriculum["model"]["sam_config"]["vision_config"] |= {"num_hidden_layers": 1, "global_attn_indexes": [0]}
-    curriculum["stages"] = {name: curriculum["stages"][name] | STEP for name in ("embedding", "reading", "text")}
+    write_tiny_recipe(folder / "curriculum.yaml", ["embedding", "reading", "text"])
     finetuning = {
         "model": "tiny",
         "data": {
@@ -119,8 +114,7 @@ def _write_recipes(folder: Path) -> None:
             "workers": 0,
         },
     }
-    for name, recipe in (("curriculum", curriculum), ("finetuning", finetuning)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    (folder / "finetuning.yaml").write_text(yaml.safe_dump(finetuning))
 
 
 PRECISIONS = [chosen] if (chosen := os.environ.get("EVF_SAM_DTYPE")) else ["float32", "bfloat16"]
