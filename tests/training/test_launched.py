@@ -44,7 +44,7 @@ def wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
 
 def test_a_killed_run_goes_on_bit_for_bit(write_recipe, tmp_path):
     """Killed while it writes a checkpoint, with another one there."""
-    recipe = write_recipe(data={"validation": None}, steps=12)
+    recipe = write_recipe(data={"validation": None}, steps=16)
     run, whole = tmp_path / "run", tmp_path / "whole"
     process = start(*COMMAND, recipe, "--output", run)
     for moment in ("checkpoint-4", ".unfinished/checkpoint-*"):
@@ -52,7 +52,7 @@ def test_a_killed_run_goes_on_bit_for_bit(write_recipe, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert (run / "checkpoint-4").exists() and not (run / "checkpoint-12").exists()
+    assert any(run.glob("checkpoint-*")) and not (run / "checkpoint-16").exists()
     assert main(["train", "--recipe", recipe, "--output", str(run), "--resume"]) == 0
     assert main(["train", "--recipe", recipe, "--output", str(whole)]) == 0
     resumed, expected = weights_of(run / "model"), weights_of(whole / "model")
