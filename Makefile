@@ -8,6 +8,7 @@ export OMP_NUM_THREADS ?= 1
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -qq --constraint constraints.txt --editable
 
+PYTEST = $(VENV)/bin/pytest --numprocesses 2 --dist worksteal
 # Tests of what loads a checkpoint in the default precision.
 DEFAULT_PRECISION = tests/cli tests/demo tests/inference tests/segment_dataset tests/segment_video tests/test_docs.py
 
@@ -17,15 +18,16 @@ demo: $(VENV)/demo.stamp
 	$(VENV)/bin/evf-sam segment $(PHOTO) $(SENTENCES) --output $(OUTPUT)
 	@echo "The picture: $(abspath $(OUTPUT))/overlay.png"
 
+test: export EVF_SAM_DTYPE ?= float32
 test: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy conversion/*.py
-	EVF_SAM_DTYPE=float32 $(VENV)/bin/pytest --numprocesses 2 --dist worksteal
+	$(PYTEST)
 
+test-bfloat16: export EVF_SAM_DTYPE = bfloat16
 test-bfloat16: $(VENV)/test.stamp
-	EVF_SAM_DTYPE=bfloat16 $(VENV)/bin/pytest --numprocesses 2 --dist worksteal $(DEFAULT_PRECISION)
+	$(PYTEST) $(DEFAULT_PRECISION)
 
 test-slow: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -m slow

@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_pieces, 
 from tests.golden import GOLDEN_ENCODER, golden_config
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of garbage collections: the Trainer and the benchmark ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -15,27 +15,24 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
 from evf_sam_cli import app
-from modeling_evf_sam.rendered_scenes.curriculum.recipe import read_recipe
 from tests.film_files import squares, write_film
 from tests.miniatures import coco_record, columns, run_lengths, write_json, write_lines, write_photo
+from tests.tiny_recipe import write_tiny_recipe
 
 SCRIPT = Path(sys.executable).with_name("evf-sam")
 PATIENCE = 300  # seconds
 VERBS = {command.name for command in app.registered_commands}
-STEP = {"steps": 1, "batch_size": 2, "eval_every": 1, "warmup_steps": 0}
 
 # name of the run: what is typed in the folder of `place`, and what that leaves; {out} is a new folder
 RUNS = {
     "segment": ("segment photo.png 'the red circle' star --model tiny --output {out}", ["result.json", "overlay.png"]),
     "compare": ("compare photo.png star --model tiny --model other --output {out}/both.png", ["both.png"]),
     "evaluate": ("evaluate --model tiny --size 2 --json {out}/scores.json", ["scores.json"]),
-    "train on rendered scenes": ("train --recipe curriculum.yaml --output {out}", ["model/model.safetensors"]),
-    "train on own photos": ("train --recipe finetuning.yaml --output {out}", ["model/model.safetensors"]),
+    "train": ("train --recipe curriculum.yaml --output {out}", ["model/model.safetensors"]),
     "ablate": (
         "ablate --foundation {out}/foundation --output {out}/rows --row beit3-text --set recipe=curriculum.yaml"
         " --set sam_stage=embedding --set beit3_stage=reading --set seeds=[0] --set test_scenes=2"
@@ -54,10 +51,6 @@ RUNS = {
         "segment-video film.mp4 star 'the red circle' --model tiny --output {out} --format mot",
         ["masks.jsonl", "overlay.mp4", "mot.txt"],
     ),
-    "segment-video with a memory": (
-        "segment-video photos star --model memory --output {out} --key-frame best",
-        ["masks.jsonl", "overlay.mp4"],
-    ),
     "convert": ("convert evf-sam --output {out} --verify", ["model.safetensors", "config.json"]),
     "build": ("build --sam sam.pth --beit3 beit3.pth --tokenizer beit3.spm --output {out}", ["model.safetensors"]),
     "tokenizer": ("tokenizer beit3.spm --output {out} --verify", ["tokenizer.json"]),
@@ -66,12 +59,11 @@ EXTRAS = {"segment-dataset": "ray", "segment-video": "av", "demo": "gradio"}  # 
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory, tiny_checkpoint, tiny_video_checkpoint, original, beit3_spm) -> Path:
-    """A folder with checkpoints, photos, data sets, recipes, and files as the authors publish them."""
+def place(tmp_path_factory, tiny_checkpoint, original, beit3_spm) -> Path:
+    """A folder with checkpoints, photos, data sets, a recipe, and files as the authors publish them."""
     folder = tmp_path_factory.mktemp("verbs")
     for name in ("tiny", "other"):
         shutil.copytree(tiny_checkpoint, folder / name)
-    shutil.copytree(tiny_video_checkpoint, folder / "memory")
     if find_spec(EXTRAS["segment-video"]):
         write_film(folder / "film.mp4", squares(4))
     pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
@@ -85,7 +77,7 @@ def place(tmp_path_factory, tiny_checkpoint, tiny_video_checkpoint, original, be
     for split in ("train", "test"):
         lines = [{"image": "one.png", "text": "the left", "mask": run_lengths(columns(0, 4))}]
         write_lines(folder / "own", split, lines)
-    _write_recipes(folder)
+    write_tiny_recipe(folder / "curriculum.yaml", ["embedding", "reading", "text"])
 
     (folder / "evf-sam").mkdir()
     save_file(original, folder / "evf-sam" / "model.safetensors")
@@ -95,32 +87,6 @@ def place(tmp_path_factory, tiny_checkpoint, tiny_video_checkpoint, original, be
         torch.save(part, folder / file)
     shutil.copy(beit3_spm, folder / "beit3.spm")
     return folder
-
-
-def _write_recipes(folder: Path) -> None:
-    curriculum = read_recipe("rendered_scenes") | {"eval_scenes": 2, "workers": 0}
-    curriculum["tokenizer"] |= {"vocab_size": 400, "num_expressions": 500}
-    curriculum["model"]["multimodal_config"] |= {"num_hidden_layers": 1}
-    curriculum["model"]["sam_config"]["vision_config"] |= {"num_hidden_layers": 1, "global_attn_indexes": [0]}
-    curriculum["stages"] = {name: curriculum["stages"][name] | STEP for name in ("embedding", "reading", "text")}
-    finetuning = {
-        "model": "tiny",
-        "data": {
-            "datasets": [{"name": "jsonl:own", "split": "train"}],
-            "validation": {"name": "jsonl:own", "split": "test"},
-        },
-        **{
-            "steps": 2,
-            "batch_size": 2,
-            "per_device_batch_size": 2,
-            "warmup_steps": 1,
-            "eval_every": 2,
-            "save_every": 2,
-            "workers": 0,
-        },
-    }
-    for name, recipe in (("curriculum", curriculum), ("finetuning", finetuning)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
 
 
 PRECISIONS = [chosen] if (chosen := os.environ.get("EVF_SAM_DTYPE")) else ["float32", "bfloat16"]

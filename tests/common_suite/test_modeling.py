@@ -154,6 +154,7 @@ class EvfSamModelTests(modeling.ModelTesterMixin):
     test_can_init_all_missing_weights_before_2023 = True
     # SAM has weights for points, boxes, given masks and scores, which text prompts and mask losses do not reach.
     test_all_params_have_gradient = False
+    test_bc_torch_dtype = None  # slow, and the library's own renaming of an argument: once, over BEIT-3, is enough
 
     def setUp(self):
         self.model_tester = EvfSamModelTester(self.sam_config)
@@ -196,9 +197,7 @@ class EvfSamModelOverSamTest(EvfSamModelTests, unittest.TestCase):
 
 class EvfSamModelOverSam2Test(EvfSamModelTests, unittest.TestCase):
     sam_config = SAM2
-    test_bc_torch_dtype = None  # the library's own renaming of an argument: once over SAM is enough, at 10 s each
 
 
 class EvfSamModelOverEfficientSamTest(EvfSamModelTests, unittest.TestCase):
     sam_config = EFFICIENT_SAM
-    test_bc_torch_dtype = None  # as over SAM-2

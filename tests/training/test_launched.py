@@ -1,6 +1,7 @@
 """Runs of the command in processes of their own: killed ones, several at once, and a full disk."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,14 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from evf_sam_cli import main
 from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.training.finetune import run_finetune
 from modeling_evf_sam.training.recipe import load_finetune_recipe
 
 COMMAND = ["-m", "modeling_evf_sam", "train", "--recipe"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-SMALL_FILES = "import resource as r, sys; r.setrlimit(r.RLIMIT_FSIZE, (100_000, 100_000)); "
-MAIN = "from evf_sam_cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def start(*arguments: object) -> subprocess.Popen:
@@ -42,28 +42,36 @@ def wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("moment", ["checkpoint-4", ".unfinished/checkpoint-*"])
-def test_a_killed_run_goes_on_bit_for_bit(write_recipe, tmp_path, moment):
+def test_a_killed_run_goes_on_bit_for_bit(write_recipe, tmp_path):
+    """Killed while it writes a checkpoint, with another one there."""
     recipe = write_recipe(data={"validation": None}, steps=16)
-    process = start(*COMMAND, recipe, "--output", tmp_path / "run")
-    wait_for(process, tmp_path / "run", moment)
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    process = start(*COMMAND, recipe, "--output", run)
+    for moment in ("checkpoint-4", ".unfinished/checkpoint-*"):
+        wait_for(process, run, moment)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "run" / "checkpoint-16").exists()
-    loaded = load_finetune_recipe(recipe)
-    resumed = weights_of(run_finetune(loaded, tmp_path / "run", resume=True))
-    whole = weights_of(run_finetune(loaded, tmp_path / "whole"))
-    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    assert any(run.glob("checkpoint-*")) and not (run / "checkpoint-16").exists()
+    assert main(["train", "--recipe", recipe, "--output", str(run), "--resume"]) == 0
+    assert main(["train", "--recipe", recipe, "--output", str(whole)]) == 0
+    resumed, expected = weights_of(run / "model"), weights_of(whole / "model")
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
 
 
-def test_a_full_disk_ends_with_one_line(write_recipe, tmp_path):
+@pytest.fixture
+def full_disk():
+    """No file grows beyond 100 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_ends_with_one_line(write_recipe, tmp_path, full_disk, capsys):
     recipe = write_recipe(data={"validation": None})
-    arguments = ["train", "--recipe", recipe, "--output", tmp_path / "run"]
-    process = start("-c", SMALL_FILES + MAIN, *arguments)
-    text, _ = process.communicate(timeout=600)
-    assert process.returncode == 2
-    assert f"error: cannot write '{tmp_path}/run/checkpoint-2' (" in text.splitlines()[-1]
+    assert main(["train", "--recipe", recipe, "--output", str(tmp_path / "run")]) == 2
+    assert f"error: cannot write '{tmp_path}/run/checkpoint-2' (" in capsys.readouterr().err.splitlines()[-1]
     assert not list((tmp_path / "run").glob("checkpoint-*"))
 
 
