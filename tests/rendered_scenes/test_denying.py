@@ -45,7 +45,7 @@ def test_a_denied_sentence_differs_in_one_thing_and_names_nothing():
         scene, expressions = scenes.draw(index)
         size = scene.object_map.shape
         for number, expression in enumerate(expressions):
-            untrue = deny(np.random.default_rng(number), expression, scene.objects, size)
+            untrue = deny(np.random.default_rng((index, number)), expression, scene.objects, size)
             if untrue is None:
                 continue
             assert (untrue.kind, untrue.targets, untrue.semantic) == ("absent", frozenset(), expression.semantic)
