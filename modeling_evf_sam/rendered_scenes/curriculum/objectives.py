@@ -275,11 +275,20 @@ class TextObjective(EncoderObjective):
 
 
 class PresenceObjective(TextObjective):
-    """Sentences to masks, and whether there is anything to mark; boxes keep their meaning beside it."""
+    """Sentences to masks, and whether there is anything to mark; boxes keep their meaning beside it.
+
+    A head on the [CLS], which only training uses, says whether the photo shows what is meant, anything that fits the
+    words for it, and what the sentence starts from.
+    """
+
+    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor):
+        super().__init__(model, processor)
+        self.steps_there = nn.Linear(model.config.multimodal_config.hidden_size, 3)
 
     def trained_modules(self) -> list[nn.Module]:
         """All but the image encoder."""
-        return [*super().trained_modules(), self.model.sam.prompt_encoder, self.model.presence_head]
+        more = [self.model.sam.prompt_encoder, self.model.presence_head, self.steps_there]
+        return [*super().trained_modules(), *more]
 
     def collate(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
         """What `TextObjective` takes, and a few boxes of each scene with their masks."""
@@ -308,7 +317,9 @@ class PresenceObjective(TextObjective):
         output, present = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
         masks, presence = output.pred_masks[:, :, 0][present], output.presence_logits[present]
         named = labels.flatten(1).any(1)
+        steps = lesson["steps"].flatten(2).any(-1)  # (N, 3)
         loss = F.binary_cross_entropy_with_logits(presence, named.float())
+        loss = loss + F.binary_cross_entropy_with_logits(self.steps_there(layers[-1][:, 0]), steps.float())
         loss = loss + self.reading_weight * self.reading(layers, lesson)["loss"]
         if named.any():
             loss = loss + mask_result(masks[named], labels[named])["loss"]
