@@ -36,6 +36,10 @@ def run(
         typer.Option("--size", "--limit", min=1, help="Number of photos.", show_default="all; 500 of rendered_scenes"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For rendered_scenes: another seed, other photos.")] = 0,
+    absent: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="For rendered_scenes: share of sentences that one word makes untrue."),
+    ] = 0.0,
     legacy_overlap: Annotated[
         bool,
         typer.Option(
@@ -93,7 +97,7 @@ def run(
         split = split or "test"
     title = f"{dataset} {split or ''}".strip()
     with joined_processes() as processes:
-        samples = _open_dataset(dataset, split, size, seed, legacy_overlap)
+        samples = _open_dataset(dataset, split, size, seed, absent, legacy_overlap)
         column = published_column(samples, title) if table else None
         photos = min(size or len(samples), len(samples))
         share = processes.share(photos)
@@ -116,7 +120,7 @@ def run(
     if json_path is not None:
         of_photos = max(photos, SCENES) if dataset == "rendered_scenes" else len(samples)
         about = {"model": model, "dataset": dataset, "split": split, "photos": photos, "of_photos": of_photos}
-        write_json({**about, "seed": seed, **result.to_dict()}, json_path)
+        write_json({**about, "seed": seed, "absent": absent, **result.to_dict()}, json_path)
     console = Console(stderr=json_path == "-")
     console.print(f"{title}, in percent")
     print_figures(console, result)
@@ -130,7 +134,7 @@ def run(
 
 
 def _open_dataset(
-    name: str, split: str | None, size: int | None, seed: int, legacy_overlap: bool
+    name: str, split: str | None, size: int | None, seed: int, absent: float, legacy_overlap: bool
 ) -> "RenderedScenes | ReferringDataset":
     from modeling_evf_sam.data.open_dataset import open_dataset
     from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes as Scenes
@@ -138,7 +142,10 @@ def _open_dataset(
     if name == "rendered_scenes":
         if legacy_overlap:
             raise ValueError("--legacy-overlap is for datasets refer:... and hub:... alone")
-        return Scenes(split or "", size or SCENES, sentences_per_scene=SENTENCES_PER_SCENE, seed=seed)
+        count = size or SCENES
+        return Scenes(split or "", count, sentences_per_scene=SENTENCES_PER_SCENE, absent=absent, seed=seed)
+    if absent:
+        raise ValueError("--absent is for rendered_scenes alone")
     return open_dataset(name, split, legacy_overlap=legacy_overlap)
 
 

@@ -211,6 +211,7 @@ def test_image_encoder_compiles_without_graph_breaks(model, batch):
         torch.testing.assert_close(level, wanted, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("model", ["evf_sam"], indirect=True)  # the encoder is the same in all
 @torch.no_grad()
 def test_reading_compiles_for_one_length_and_then_for_any(model, batch):
     torch.compiler.reset()

@@ -1,6 +1,7 @@
 """Runs a recipe: builds the model, trains it stage by stage, and saves it as a checkpoint."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -62,15 +63,16 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
     set_seed(recipe.seed)
     model = EvfSamModel(EvfSamConfig(**recipe.model))
     init_positions(model)
+    files = {name: output / name / "weights.safetensors" for name in recipe.stages}
     for name, stage in recipe.stages.items():
-        weights = output / name / "weights.safetensors"
-        set_seed(recipe.seed)  # so that a stage starts alike in a run of its own
-        objective = OBJECTIVES[stage.objective](model, processor)
-        load_stages(objective, [output / other / weights.name for other in recipe.stages])
-        if not weights.exists() and only in (None, name):
-            train_stage(objective, stage, recipe, weights)
-    if not all((output / name / "weights.safetensors").exists() for name in recipe.stages):
+        if not files[name].exists() and only in (None, name):
+            set_seed(recipe.seed)  # so that a stage starts alike in a run of its own
+            objective = OBJECTIVES[stage.objective](model, processor)
+            load_stages(objective, files.values())
+            train_stage(objective, stage, recipe, files[name])
+    if not all(file.exists() for file in files.values()):
         return None
+    load_stages(Objective(model, processor), files.values())
     if os.environ.get("RANK", "0") == "0":
         with whole_folder(output / "model") as whole:
             model.save_pretrained(whole)
@@ -87,7 +89,7 @@ def build_processor(recipe: Recipe, folder: Path) -> EvfSamProcessor:
     return EvfSamProcessor.from_pretrained(folder)
 
 
-def load_stages(objective: Objective, files: list[Path]) -> None:
+def load_stages(objective: Objective, files: Iterable[Path]) -> None:
     """Load what earlier stages trained; heads that this objective has not are left out."""
     for file in files:
         if file.exists():
