@@ -93,3 +93,19 @@ def sentences(things: list[Thing], size: tuple[int, int]) -> list[tuple[str, str
                     text = f"the {shape} {words} the {anchor.colour} {anchor.shape}"
                     found.append(("relation", text, False, target.mask))
     return found
+
+
+def untrue_sentences(things: list[Thing]) -> list[tuple[str, str, bool, np.ndarray]]:
+    """The same for what a scene does not show, although all but one word would fit something in it."""
+    nothing, found = np.zeros_like(things[0].mask), []
+    shown = {(t.colour, t.shape) for t in things}
+    for thing in things:
+        for colour, shape in [(c, thing.shape) for c in COLOURS] + [(thing.colour, s) for s in SHAPES]:
+            if (colour, shape) not in shown:
+                found.append(("absent", f"the {colour} {shape}", False, nothing))
+        for shape in {shape for _, shape in shown}:
+            missing = [colour for colour in COLOURS if (colour, thing.shape) not in shown]
+            words = ("left of", "right of", "above", "below")[len(found) % 4]
+            found.append(("absent", f"the {shape} {words} the {missing[0]} {thing.shape}", False, nothing))
+    found += [("absent", shape, True, nothing) for shape in SHAPES if shape not in {shape for _, shape in shown}]
+    return found
