@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
@@ -20,7 +19,16 @@ from .image_processing_evf_sam import (
 )
 from .photos import Photo
 from .pretrained_evf_sam import HOOKS, PushCodeMixin
-from .prompts_evf_sam import SPATIAL_PROMPTS, entries, nesting, present_sentences, spatial_prompts, stack, where
+from .prompts_evf_sam import (
+    SPATIAL_PROMPTS,
+    checked_masks,
+    nesting,
+    present_sentences,
+    spatial_prompts,
+    stack,
+    target_masks,
+    where,
+)
 
 SEMANTIC_TOKEN = "[semantic]"
 
@@ -168,10 +176,10 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             prompts = {name: nest(name, values) for name, values in spatial.items()}
             inputs.update(spatial_prompts(prompts, inputs["original_sizes"], inputs["reshaped_input_sizes"]))
         if input_masks is not None:
-            inputs["input_masks"] = _checked_masks(input_masks, inputs["input_ids"])
+            inputs["input_masks"] = checked_masks(input_masks, inputs["input_ids"])
         if labels is not None:
             labels = labels if isinstance(images, (list, tuple)) else [labels]
-            inputs["labels"] = _target_masks(labels, sentences, inputs["original_sizes"])
+            inputs["labels"] = target_masks(labels, sentences, inputs["original_sizes"])
         return _converted(inputs, tensor_type)
 
     def post_process_referring_segmentation(
@@ -350,28 +358,6 @@ def _check_counts(sentences: list[list[str]], num_photos: int | None) -> None:
         )
     if not any(sentences):
         raise ValueError("text has no sentences: give at least one")
-
-
-def _checked_masks(masks: Any, input_ids: Tensor) -> Tensor:
-    masks = torch.as_tensor(masks)
-    if masks.ndim != 5 or masks.shape[:2] != input_ids.shape[:2] or masks.shape[2] != 1:
-        photos, sentences = input_ids.shape[:2]
-        raise ValueError(f"input_masks {tuple(masks.shape)} must have the shape ({photos}, {sentences}, 1, h, w)")
-    return masks
-
-
-def _target_masks(labels: Any, sentences: list[list[str]], sizes: Tensor) -> list[Tensor]:
-    targets = []
-    rows = zip(entries("labels", labels, len(sentences), "photo"), sentences, sizes.tolist(), strict=True)
-    for photo, (masks, row, size) in enumerate(rows):
-        target = torch.zeros(len(row), *size, dtype=torch.bool)
-        for index, mask in enumerate(entries(f"labels, photo {photo}", masks, len(row), "sentence")):
-            mask = np.asarray(mask)
-            if mask.shape != tuple(size):
-                raise ValueError(f"{where(photo, index)}: label {mask.shape} must have the photo's size {tuple(size)}")
-            target[index] = torch.from_numpy(mask > 0)
-        targets.append(target)
-    return targets
 
 
 def _mask_boxes(masks: Tensor) -> Tensor:
