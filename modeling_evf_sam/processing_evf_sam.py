@@ -21,9 +21,11 @@ from .photos import Photo
 from .pretrained_evf_sam import HOOKS, PushCodeMixin
 from .prompts_evf_sam import (
     SPATIAL_PROMPTS,
+    check_counts,
     checked_masks,
     nesting,
     present_sentences,
+    refuse,
     spatial_prompts,
     stack,
     target_masks,
@@ -158,14 +160,14 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             inputs = self.image_processor(images, **settings["images_kwargs"])
         spatial = dict(zip(SPATIAL_PROMPTS, (input_points, input_labels, input_boxes), strict=True))
         if text is None:
-            _refuse("text", {**spatial, "semantic": semantic or None, "input_masks": input_masks, "labels": labels})
+            refuse("text", {**spatial, "semantic": semantic or None, "input_masks": input_masks, "labels": labels})
             return _converted(inputs, tensor_type)
         if images is None:
-            _refuse("images", {**spatial, "labels": labels})
+            refuse("images", {**spatial, "labels": labels})
 
         nest = nesting(images, text)
         sentences = nest("text", text)
-        _check_counts(sentences, None if images is None else len(inputs["original_sizes"]))
+        check_counts(sentences, None if images is None else len(inputs["original_sizes"]))
         flags = (
             nest("semantic", semantic)
             if hasattr(semantic, "__len__")
@@ -342,22 +344,6 @@ def _refuse_model_alone(source: Any, subfolder: str) -> None:
             f"'{folder}' has no processor: save the model's beside it with processor.save_pretrained, or convert the "
             "release again with --tokenizer beit3.spm"
         )
-
-
-def _refuse(missing: str, values: dict[str, Any]) -> None:
-    given = [name for name, value in values.items() if value is not None]
-    if given:
-        raise ValueError(f"{', '.join(given)} need {missing} as well")
-
-
-def _check_counts(sentences: list[list[str]], num_photos: int | None) -> None:
-    if num_photos is not None and len(sentences) != num_photos:
-        raise ValueError(
-            f"text has entries for {len(sentences)} photos, but there are {num_photos}: "
-            "for a list of photos give a list with one sentence, or one list of sentences, for each"
-        )
-    if not any(sentences):
-        raise ValueError("text has no sentences: give at least one")
 
 
 def _mask_boxes(masks: Tensor) -> Tensor:

@@ -59,6 +59,24 @@ def entries(name: str, values: Any, count: int, unit: str) -> list[Any]:
     return list(values)
 
 
+def refuse(missing: str, values: dict[str, Any]) -> None:
+    """Refuse values that mean nothing without what is missing; None is no value."""
+    given = [name for name, value in values.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} need {missing} as well")
+
+
+def check_counts(sentences: list[list[str]], num_photos: int | None) -> None:
+    """Refuse sentences [photo][sentence] of another number of photos, and none at all."""
+    if num_photos is not None and len(sentences) != num_photos:
+        raise ValueError(
+            f"text has entries for {len(sentences)} photos, but there are {num_photos}: "
+            "for a list of photos give a list with one sentence, or one list of sentences, for each"
+        )
+    if not any(sentences):
+        raise ValueError("text has no sentences: give at least one")
+
+
 def check_depth(name: str, values: Any, form: str, depth: int) -> None:
     """Refuse lists in too many lists, or in too few.
 
