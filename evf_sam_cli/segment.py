@@ -73,11 +73,24 @@ def run(
     box: Annotated[
         str | None, typer.Option(metavar="x0,y0,x1,y1", help="A box in photo pixels around every object.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A name of what no sentence means, such as a part; may be repeated."),
+    ] = None,
     present_threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Least presence of what is taken to be in the photo.")
     ] = 0.5,
     always: Annotated[
         bool, typer.Option("--always", help="A mask for every sentence, there or not.", show_default=False)
+    ] = False,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="The objects of each answer one by one, too.", show_default=False)
+    ] = False,
+    label_map: Annotated[
+        bool,
+        typer.Option(
+            "--label-map", help="One map of all sentences, too: labels.png, labels_legend.png.", show_default=False
+        ),
     ] = False,
     attention: Annotated[
         bool, typer.Option("--attention", help="Draw where the encoder looks, too: attention.png.", show_default=False)
@@ -93,11 +106,14 @@ def run(
     """Segments what sentences name in photos.
 
     Writes one mask per sentence, overlay.png with all of them, and result.json with scores, boxes and run lengths.
+    With --instances also a map of each sentence's objects: pixels have the number of the object, 0 outside.
     """
     photos, sentences = photos_and_sentences(arguments, sentence or [])
     prompts = _spatial_prompts(point or [], not_point or [], box, len(sentences))
     if explain and prompts:
         raise ValueError("--explain leaves out words, not points or boxes: leave --point, --not-point and --box away")
+    if exclude:
+        prompts["exclude"] = [[exclude] * len(sentences)]
     folders = dict(zip(photos, _folders(photos, output), strict=True))
     for folder in [*folders.values(), *([] if json_path in (None, "-") else [Path(json_path).parent])]:
         check_folder(folder)
@@ -118,9 +134,10 @@ def run(
         network, processor = load_model(source, device, dtype)
 
     options: dict[str, Any] = {"semantic": semantic, "present_threshold": 0.0 if always else present_threshold}
+    more = {"attention": attention, "instances": instances, "label_map": label_map, **prompts}
 
     def find(image: "Image") -> "Segmentation":
-        return segment(network, processor, [image], [sentences], attention=attention, **options, **prompts)[0]
+        return segment(network, processor, [image], [sentences], **options, **more)[0]
 
     def draw_explanations(image: "Image") -> "Iterator[Image]":
         for text in sentences if explain else ():
@@ -215,7 +232,8 @@ def _report(records: list[dict[str, Any]], folders: dict[Path, Path], drawn: lis
                 print(f"{folder / mask['file']}: {_verdict(mask)}, {mask['area']} pixels")
             else:
                 print(f"{mask['sentence']}: {_verdict(mask)}")
-        print(", ".join(str(folder / name) for name in names))
+        labels = ["labels.png", "labels_legend.png"] if "label_map" in record else []
+        print(", ".join(str(folder / name) for name in [*names, *labels]))
     for warning in {record["warning"] for record in records if "warning" in record}:
         print(f"Note: {warning}.")
 
@@ -224,4 +242,5 @@ def _verdict(mask: dict[str, Any]) -> str:
     """A sentence's answer in a few words."""
     if not mask.get("present", True):
         return f"not in the photo (presence {mask['presence']:.2f})"
-    return ", ".join(f"{name} {mask[name]:.2f}" for name in ("score", "quality", "presence") if name in mask)
+    figures = [f"{name} {mask[name]:.2f}" for name in ("score", "quality", "presence") if name in mask]
+    return ", ".join([*figures, *([f"instances {len(mask['instances'])}"] if "instances" in mask else [])])

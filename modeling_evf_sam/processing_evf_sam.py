@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
@@ -20,7 +19,18 @@ from .image_processing_evf_sam import (
 )
 from .photos import Photo
 from .pretrained_evf_sam import HOOKS, PushCodeMixin
-from .prompts_evf_sam import SPATIAL_PROMPTS, entries, nesting, present_sentences, spatial_prompts, stack, where
+from .prompts_evf_sam import (
+    SPATIAL_PROMPTS,
+    check_counts,
+    checked_masks,
+    nesting,
+    present_sentences,
+    refuse,
+    spatial_prompts,
+    stack,
+    target_masks,
+    where,
+)
 
 SEMANTIC_TOKEN = "[semantic]"
 
@@ -52,6 +62,19 @@ class EvfSamProcessorKwargs(ProcessingKwargs, total=False):  # type: ignore[call
         "text_kwargs": {"padding": True, "truncation": False},
         "common_kwargs": {"return_tensors": "pt"},
     }
+
+
+class _Answers(NamedTuple):
+    """What was said of one photo's sentences, P of them: (P,) scores, quality and presence, and logits P times (H, W).
+
+    At the photo's size, logits exist for a single sentence only.
+    """
+
+    scores: Tensor
+    quality: Tensor | None
+    presence: Tensor | None
+    masks_shape: tuple[int, ...]
+    logits: Iterator[Tensor]
 
 
 class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
@@ -150,14 +173,14 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             inputs = self.image_processor(images, **settings["images_kwargs"])
         spatial = dict(zip(SPATIAL_PROMPTS, (input_points, input_labels, input_boxes), strict=True))
         if text is None:
-            _refuse("text", {**spatial, "semantic": semantic or None, "input_masks": input_masks, "labels": labels})
+            refuse("text", {**spatial, "semantic": semantic or None, "input_masks": input_masks, "labels": labels})
             return _converted(inputs, tensor_type)
         if images is None:
-            _refuse("images", {**spatial, "labels": labels})
+            refuse("images", {**spatial, "labels": labels})
 
         nest = nesting(images, text)
         sentences = nest("text", text)
-        _check_counts(sentences, None if images is None else len(inputs["original_sizes"]))
+        check_counts(sentences, None if images is None else len(inputs["original_sizes"]))
         flags = (
             nest("semantic", semantic)
             if hasattr(semantic, "__len__")
@@ -168,10 +191,10 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             prompts = {name: nest(name, values) for name, values in spatial.items()}
             inputs.update(spatial_prompts(prompts, inputs["original_sizes"], inputs["reshaped_input_sizes"]))
         if input_masks is not None:
-            inputs["input_masks"] = _checked_masks(input_masks, inputs["input_ids"])
+            inputs["input_masks"] = checked_masks(input_masks, inputs["input_ids"])
         if labels is not None:
             labels = labels if isinstance(images, (list, tuple)) else [labels]
-            inputs["labels"] = _target_masks(labels, sentences, inputs["original_sizes"])
+            inputs["labels"] = target_masks(labels, sentences, inputs["original_sizes"])
         return _converted(inputs, tensor_type)
 
     def post_process_referring_segmentation(
@@ -205,41 +228,68 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         Raises:
             ValueError: no sizes, or not one for each photo; or logits that are not numbers.
         """
-        inputs = {} if inputs is None else inputs
-        quality, presence_logits = (getattr(outputs, name, None) for name in ("quality", "presence_logits"))
-        best = outputs.iou_scores.argmax(dim=-1)  # (B, P)
-        present = present_sentences(best, _tensor(inputs.get("attention_mask"))).to(best.device)
         results = []
-        for photo, (size, reshaped_size) in enumerate(_sizes(inputs, target_sizes, len(best))):
-            kept = present[photo].nonzero()[:, 0]
-            logits = outputs.pred_masks[photo, kept, best[photo, kept]]  # (P_i, h, w)
-            if logits.isnan().any():
-                raise ValueError(f"photo {photo}: mask logits are not numbers: run the model in bfloat16 or float32")
-            masks = self._masks(logits, size, reshaped_size, mask_threshold)
-            result = {"masks": masks, "scores": outputs.iou_scores[photo, kept, best[photo, kept]].float()}
-            if quality is not None:
-                result["quality"] = quality[photo, kept, best[photo, kept]]
-            if presence_logits is not None:
-                result["presence"] = presence_logits[photo, kept].float().sigmoid()
-                result["present"] = result["presence"] >= present_threshold
+        for answers in self._answers(outputs, inputs, target_sizes):
+            masks = torch.empty(answers.masks_shape, dtype=torch.bool, device=outputs.pred_masks.device)
+            for mask, logits in zip(masks, answers.logits, strict=True):
+                mask.copy_(logits > mask_threshold)
+            result = {"masks": masks, "scores": answers.scores.float()}
+            if answers.quality is not None:
+                result["quality"] = answers.quality
+            if answers.presence is not None:
+                result["presence"], result["present"] = answers.presence, answers.presence >= present_threshold
                 masks &= result["present"][:, None, None]
             results.append({**result, "boxes": _mask_boxes(masks)})
         return results
 
-    def _masks(
-        self, logits: Tensor, size: Sequence[int], reshaped_size: Sequence[int] | None, mask_threshold: float
-    ) -> Tensor:
-        masks = torch.empty(len(logits), *size, dtype=torch.bool, device=logits.device)
-        for index in range(len(logits)):  # one by one: photo-sized float logits exist for a single sentence only
-            resized = resize_mask_logits(
-                logits[index : index + 1],
-                size,
-                self.image_processor.image_size,
-                self.image_processor.image_layout,
-                reshaped_size,
+    def post_process_semantic_segmentation(
+        self,
+        outputs: Any,
+        inputs: Mapping[str, Any] | None = None,
+        mask_threshold: float = 0.0,
+        target_sizes: Tensor | Sequence[Sequence[int]] | None = None,
+        present_threshold: float = 0.5,
+    ) -> list[Tensor]:
+        """Turns the model's outputs into a map of indices for each photo.
+
+        Arguments and errors are those of `post_process_referring_segmentation`.
+
+        Returns:
+            For each photo (H, W) long: k where the logits of its k-th sentence, counted from 1, are above the
+            threshold and the highest; otherwise 0. A sentence that is taken not to be in the photo is nowhere.
+        """
+        maps = []
+        for answers in self._answers(outputs, inputs, target_sizes):
+            size, device = answers.masks_shape[1:], outputs.pred_masks.device
+            indices = torch.zeros(size, dtype=torch.long, device=device)
+            highest = torch.full(size, float(mask_threshold), device=device)
+            for index, logits in enumerate(answers.logits):
+                if answers.presence is None or answers.presence[index] >= present_threshold:
+                    indices[logits > highest] = index + 1
+                    highest = highest.maximum(logits)
+            maps.append(indices)
+        return maps
+
+    def _answers(self, outputs: Any, inputs: Mapping[str, Any] | None, target_sizes: Any) -> Iterator[_Answers]:
+        """What was said of each photo's own sentences."""
+        inputs = {} if inputs is None else inputs
+        quality, presence = (getattr(outputs, name, None) for name in ("quality", "presence_logits"))
+        best = outputs.iou_scores.argmax(dim=-1)  # (B, P)
+        there = present_sentences(best, _tensor(inputs.get("attention_mask"))).to(best.device)
+        view = self.image_processor.image_size, self.image_processor.image_layout
+        for photo, (size, reshaped_size) in enumerate(_sizes(inputs, target_sizes, len(best))):
+            kept = there[photo].nonzero()[:, 0]
+            own = photo, kept, best[photo, kept]
+            logits = outputs.pred_masks[own]  # (P_i, h, w)
+            if logits.isnan().any():
+                raise ValueError(f"photo {photo}: mask logits are not numbers: run the model in bfloat16 or float32")
+            yield _Answers(
+                scores=outputs.iou_scores[own],
+                quality=None if quality is None else quality[own],
+                presence=None if presence is None else presence[photo, kept].float().sigmoid(),
+                masks_shape=(len(kept), *size),
+                logits=(resize_mask_logits(mask[None], size, *view, reshaped_size)[0] for mask in logits),
             )
-            masks[index] = resized[0] > mask_threshold
-        return masks
 
     def _encode(
         self,
@@ -334,44 +384,6 @@ def _refuse_model_alone(source: Any, subfolder: str) -> None:
             f"'{folder}' has no processor: save the model's beside it with processor.save_pretrained, or convert the "
             "release again with --tokenizer beit3.spm"
         )
-
-
-def _refuse(missing: str, values: dict[str, Any]) -> None:
-    given = [name for name, value in values.items() if value is not None]
-    if given:
-        raise ValueError(f"{', '.join(given)} need {missing} as well")
-
-
-def _check_counts(sentences: list[list[str]], num_photos: int | None) -> None:
-    if num_photos is not None and len(sentences) != num_photos:
-        raise ValueError(
-            f"text has entries for {len(sentences)} photos, but there are {num_photos}: "
-            "for a list of photos give a list with one sentence, or one list of sentences, for each"
-        )
-    if not any(sentences):
-        raise ValueError("text has no sentences: give at least one")
-
-
-def _checked_masks(masks: Any, input_ids: Tensor) -> Tensor:
-    masks = torch.as_tensor(masks)
-    if masks.ndim != 5 or masks.shape[:2] != input_ids.shape[:2] or masks.shape[2] != 1:
-        photos, sentences = input_ids.shape[:2]
-        raise ValueError(f"input_masks {tuple(masks.shape)} must have the shape ({photos}, {sentences}, 1, h, w)")
-    return masks
-
-
-def _target_masks(labels: Any, sentences: list[list[str]], sizes: Tensor) -> list[Tensor]:
-    targets = []
-    rows = zip(entries("labels", labels, len(sentences), "photo"), sentences, sizes.tolist(), strict=True)
-    for photo, (masks, row, size) in enumerate(rows):
-        target = torch.zeros(len(row), *size, dtype=torch.bool)
-        for index, mask in enumerate(entries(f"labels, photo {photo}", masks, len(row), "sentence")):
-            mask = np.asarray(mask)
-            if mask.shape != tuple(size):
-                raise ValueError(f"{where(photo, index)}: label {mask.shape} must have the photo's size {tuple(size)}")
-            target[index] = torch.from_numpy(mask > 0)
-        targets.append(target)
-    return targets
 
 
 def _mask_boxes(masks: Tensor) -> Tensor:

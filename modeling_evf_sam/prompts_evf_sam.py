@@ -59,6 +59,24 @@ def entries(name: str, values: Any, count: int, unit: str) -> list[Any]:
     return list(values)
 
 
+def refuse(missing: str, values: dict[str, Any]) -> None:
+    """Refuse values that mean nothing without what is missing; None is no value."""
+    given = [name for name, value in values.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} need {missing} as well")
+
+
+def check_counts(sentences: list[list[str]], num_photos: int | None) -> None:
+    """Refuse sentences [photo][sentence] of another number of photos, and none at all."""
+    if num_photos is not None and len(sentences) != num_photos:
+        raise ValueError(
+            f"text has entries for {len(sentences)} photos, but there are {num_photos}: "
+            "for a list of photos give a list with one sentence, or one list of sentences, for each"
+        )
+    if not any(sentences):
+        raise ValueError("text has no sentences: give at least one")
+
+
 def check_depth(name: str, values: Any, form: str, depth: int) -> None:
     """Refuse lists in too many lists, or in too few.
 
@@ -190,6 +208,38 @@ def _point_labels(values: Any, count: int, name: str) -> Tensor:
     if labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{name}: labels must be 1 or 0 for each of its {count} points")
     return torch.as_tensor(labels.astype(np.int64))
+
+
+def checked_masks(masks: Any, input_ids: Tensor) -> Tensor:
+    """Masks for the decoder to start from, (B, P, 1, h, w), for sentences (B, P, L).
+
+    Raises:
+        ValueError: their shape is another one.
+    """
+    masks = torch.as_tensor(masks)
+    if masks.ndim != 5 or masks.shape[:2] != input_ids.shape[:2] or masks.shape[2] != 1:
+        photos, sentences = input_ids.shape[:2]
+        raise ValueError(f"input_masks {tuple(masks.shape)} must have the shape ({photos}, {sentences}, 1, h, w)")
+    return masks
+
+
+def target_masks(labels: Any, sentences: list[list[str]], sizes: Tensor) -> list[Tensor]:
+    """Target masks (P, H, W) bool of each photo, from arrays or tensors that are above zero on the object.
+
+    Raises:
+        ValueError: they are not one for each sentence, or not of the photo's size.
+    """
+    targets = []
+    rows = zip(entries("labels", labels, len(sentences), "photo"), sentences, sizes.tolist(), strict=True)
+    for photo, (masks, row, size) in enumerate(rows):
+        target = torch.zeros(len(row), *size, dtype=torch.bool)
+        for index, mask in enumerate(entries(f"labels, photo {photo}", masks, len(row), "sentence")):
+            mask = np.asarray(mask)
+            if mask.shape != tuple(size):
+                raise ValueError(f"{where(photo, index)}: label {mask.shape} must have the photo's size {tuple(size)}")
+            target[index] = torch.from_numpy(mask > 0)
+        targets.append(target)
+    return targets
 
 
 def present_sentences(per_sentence: Tensor, attention_mask: Tensor | None) -> Tensor:

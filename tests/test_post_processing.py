@@ -116,3 +116,38 @@ def test_other_sizes_show_the_same_part_of_the_view(processor):
 def test_post_processing_needs_a_size_for_each_photo(processor, options, message):
     with pytest.raises(ValueError, match=message):
         processor.post_process_referring_segmentation(outputs_of(torch.ones(1, 1, 1, 4, 4), [[[1.0]]]), **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_map_of_the_highest_logits(processor, dtype):
+    inputs = processor([WIDE, TALL], [["cup", "dog", "sky"], ["sky"]])
+    masks = torch.full((2, 3, 2, 16, 16), -1.0)
+    masks[0, 0, 1, :, :8] = 1  # the left half
+    masks[0, 1, 1, :, 4:] = torch.where(torch.arange(4, 16) < 8, 0.5, 2.0)  # lower there, alone in the right half
+    masks[0, 2] = 0.0  # nowhere above the threshold
+    masks[1, 0, 1, 8:] = 1
+    outputs = outputs_of(masks.to(dtype), [[[0.25, 0.5]] * 3, [[0.25, 0.5]] * 3])
+
+    wide, tall = processor.post_process_semantic_segmentation(outputs, inputs)
+
+    assert (wide.dtype, wide.shape, tall.shape) == (torch.long, (20, 40), (64, 16))
+    assert (wide[:, :17] == 1).all() and (wide[:, 21:] == 2).all()
+    assert tall.equal(torch.arange(64).ge(32).long()[:, None].expand(64, 16))
+    (low,) = processor.post_process_semantic_segmentation(outputs, inputs, 1.5)[:1]
+    assert low.unique().tolist() == [0, 2]
+
+
+def test_what_is_not_there_is_not_in_the_map(processor):
+    outputs = outputs_of(torch.tensor([1.0, 2.0]).view(1, 2, 1, 1, 1).expand(1, 2, 1, 4, 4), [[[1.0], [1.0]]])
+    outputs.presence_logits = torch.tensor([[1.0, -1.0]])
+    for threshold, number in ((0.5, 1), (0.0, 2), (0.9, 0)):
+        (found,) = processor.post_process_semantic_segmentation(
+            outputs, processor(WIDE, ["cup", "dog"]), present_threshold=threshold
+        )
+        assert (found == number).all()
+
+
+def test_the_map_of_a_photo_without_sentences_is_empty(processor):
+    outputs = outputs_of(torch.ones(2, 1, 1, 4, 4), [[[1.0]]] * 2)
+    none, one = processor.post_process_semantic_segmentation(outputs, processor([WIDE, TALL], [[], ["sky"]]))
+    assert not none.any() and one.all()

@@ -67,15 +67,32 @@ class BoxSegmenter:
             Masks (N, H, W) bool, and N of SAM's own estimates of their IoU.
         """
         inputs = self.views.preprocess(photo).to(self.model.device)
-        original, reshaped = inputs["original_sizes"][0], inputs["reshaped_input_sizes"][0]
         embeddings = self.model.get_image_embeddings(inputs["pixel_values"].to(self.dtype))
-        scale = (reshaped / original).flip(0).repeat(2)  # (height, width) -> (x, y, x, y)
+        return self.decode(embeddings, inputs["original_sizes"][0], inputs["reshaped_input_sizes"][0], boxes)
+
+    @torch.no_grad()
+    def decode(
+        self,
+        embeddings: Tensor | list[Tensor],
+        original_size: Tensor,
+        reshaped_size: Tensor,
+        boxes: Sequence[Sequence[float]],
+    ) -> tuple[np.ndarray, list[float]]:
+        """The same for a photo that is encoded.
+
+        Args:
+            embeddings: what the model's `get_image_embeddings` returned for this photo alone.
+            original_size: (2,) height and width of the photo.
+            reshaped_size: (2,) height and width that it takes up in the view.
+            boxes: N of them, as above.
+        """
+        scale = (reshaped_size / original_size).flip(0).repeat(2)  # (height, width) -> (x, y, x, y)
         corners = torch.tensor(boxes, dtype=torch.float32, device=scale.device).view(-1, 4) * scale
         masks, scores = [], []
         for some in corners.split(self.batch_size):
             coarse_logits, iou_scores = self._decode(embeddings, some)
-            layout = (self.views.image_size, self.views.image_layout, reshaped)
-            logits = resize_mask_logits(coarse_logits, original, *layout)  # (n, H, W)
+            layout = (self.views.image_size, self.views.image_layout, reshaped_size)
+            logits = resize_mask_logits(coarse_logits, original_size, *layout)  # (n, H, W)
             masks.append((logits > 0).cpu().numpy())
             scores += iou_scores.tolist()
         return np.concatenate(masks), scores

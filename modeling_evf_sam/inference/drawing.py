@@ -1,15 +1,19 @@
-"""Pictures of results: masks over the photo, attention maps, and models side by side."""
+"""Pictures of results: masks over the photo, maps of indices, attention maps, and models side by side."""
 
+import colorsys
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from modeling_evf_sam.inference.labelling import GREY, Entry, draw_labels, draw_legend, text_font, wrap
-from modeling_evf_sam.inference.outlining import COLOURS, MIN_WIDTH, draw_masks, picture_size
+from modeling_evf_sam.inference.outlining import COLOURS, MIN_WIDTH, Colour, draw_masks, picture_size
 
 HEAT = 0.5  # of attention over the photo
+COVER = 0.6  # of a category's colour over the photo
+MAX_PALETTE_INDEX = 255
+GOLDEN_RATIO = 0.618  # steps of hue that never come near those before
 GAP = 8  # pixels between the pictures of a table
 
 
@@ -50,11 +54,64 @@ def overlay(
     figures = [""] * len(sentences) if scores is None else [f"{score:.2f}" for score in scores]
     picture = draw_masks(photo.convert("RGB"), masks, colours)
     left = draw_labels(picture, masks, [Entry(*entry) for entry in zip(sentences, figures, colours, strict=True)])
-    legend = draw_legend(max(picture.width, MIN_WIDTH), left, note)
+    return _with_legend(picture, left, note)
+
+
+def _with_legend(picture: Image.Image, entries: Sequence[Entry], note: str | None = None) -> Image.Image:
+    legend = draw_legend(max(picture.width, MIN_WIDTH), entries, note)
     canvas = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
     canvas.paste(picture, ((legend.width - picture.width) // 2, 0))
     canvas.paste(legend, (0, picture.height))
     return canvas
+
+
+def index_picture(indices: np.ndarray) -> Image.Image:
+    """A map as a picture whose pixels are its indices: in colours, or without them where there are more than 255.
+
+    Args:
+        indices: (H, W) integers from 0; 0 is black.
+
+    Returns:
+        A picture of mode P, or I;16.
+    """
+    if indices.max(initial=0) > MAX_PALETTE_INDEX:
+        return Image.fromarray(indices.astype(np.uint16))
+    picture = Image.fromarray(indices.astype(np.uint8))
+    picture.putpalette([0, 0, 0, *chain.from_iterable(index_colours(MAX_PALETTE_INDEX))])
+    return picture
+
+
+def index_colours(count: int) -> list[Colour]:
+    """Colours of the indices from 1: those of masks, and then hues that lie far from their neighbours."""
+    more = (
+        colorsys.hsv_to_rgb(GOLDEN_RATIO * k % 1, (0.45, 0.85)[k % 2], (0.95, 0.6)[k // 2 % 2]) for k in range(count)
+    )
+    return [*COLOURS, *((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in more)][
+        :count
+    ]
+
+
+def labels_figure(photo: Image.Image, indices: np.ndarray, categories: Sequence[str]) -> Image.Image:
+    """Draws a grey photo in the colours of its categories, with their names and shares of the photo below.
+
+    Args:
+        photo: a photo of any mode and size (H, W).
+        indices: (H, W) integers: 0 for none of the categories, k for the k-th, counted from 1.
+        categories: their names; those that are nowhere are left out.
+
+    Returns:
+        An RGB picture, at least 512 pixels wide.
+    """
+    size = picture_size(*photo.size)
+    colours = index_colours(len(categories))
+    table = np.array([(0, 0, 0), *colours], dtype=np.uint8)
+    paint = Image.fromarray(table[indices]).resize(size, Image.Resampling.NEAREST)
+    cover = Image.fromarray(np.where(indices > 0, round(255 * COVER), 0).astype(np.uint8))
+    picture = photo.convert("RGB").convert("L").convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    picture.paste(paint, mask=cover.resize(size, Image.Resampling.NEAREST))
+    shares = np.bincount(indices.ravel(), minlength=len(categories) + 1)[1:] / indices.size
+    named = zip(categories, shares, colours, strict=True)
+    return _with_legend(picture, [Entry(name, f"{share:.1%}", colour) for name, share, colour in named if share])
 
 
 def comparison(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from modeling_evf_sam.inference.components import pixel_edges
 from modeling_evf_sam.inference.outlining import Colour
 
 MAX_LEGEND_LINES = 3  # of one sentence
@@ -72,8 +73,7 @@ class _Taken:
 
     def scaled_edges(self, mask: np.ndarray) -> Box:
         """x0, y0, x1, y1 of a mask that is not empty, in pixels of the picture."""
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        (x, y), edges = self.scale, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        (x, y), edges = self.scale, pixel_edges(mask)
         return edges[0] * x, edges[1] * y, edges[2] * x, edges[3] * y
 
     def is_free(self, box: Box) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 
+from modeling_evf_sam.inference.combining import Names, combine
 from modeling_evf_sam.inference.loading import load_model
 from modeling_evf_sam.inference.segmenting import predict
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
@@ -44,14 +45,19 @@ class EncodedPhoto:
 
 @dataclass
 class _Prompts:
-    """Sentences with their points and boxes, in photo pixels, and the prompt tokens (1, P, D) that they became."""
+    """Sentences with their points and boxes, in photo pixels, and names, and the prompt tokens (1, P, D) of them all.
+
+    `wanted` is what `segmenting.predict` is to give.
+    """
 
     sentences: list[str]
     semantic: bool | Sequence[bool]
     points: list[list[Sequence[float]]]
     point_labels: list[list[int]]
     boxes: Sequence[Sequence[float] | None] | None
-    thresholds: dict[str, float]
+    any_of: Names
+    exclude: Names
+    wanted: dict[str, Any]
     prompt_embeds: Tensor | None = None
 
 
@@ -130,9 +136,13 @@ class EvfSamPredictor:
         points: Sequence | None = None,
         point_labels: Sequence | None = None,
         boxes: Sequence | None = None,
+        any_of: Names = None,
+        exclude: Names = None,
         mask_threshold: float = 0.0,
         present_threshold: float = 0.5,
-    ) -> dict[str, Tensor]:
+        instances: bool = False,
+        label_map: bool = False,
+    ) -> dict[str, Any]:
         """Segment what sentences name.
 
         Args:
@@ -143,29 +153,37 @@ class EvfSamPredictor:
                 what follows.
             point_labels: per sentence a list with 1 (on the object, the default) or 0 (beside it) for each point.
             boxes: per sentence one [x0, y0, x1, y1] in photo pixels, or None.
+            any_of: per sentence a name, or a list of names, that it means too; or one name for all.
+            exclude: per sentence a name, or a list of names, that it does not mean: their pixels are those where they
+                are surer; or one name for all.
             mask_threshold: logits above it are the mask.
             present_threshold: at less presence a mask is empty; 0 keeps all. Without a presence head it says nothing.
+            instances: whether to part each answer into its objects, too.
+            label_map: whether to say which sentence is surest of each pixel, too.
 
         Returns:
             A dict, as `EvfSamProcessor.post_process_referring_segmentation` returns it: masks (P, H, W) bool, scores
-            (P,) and boxes (P, 4), and what else the model has.
+            (P,) and boxes (P, 4), and what else the model has. Where they were asked for also "instances", P lists of
+            `Instance`, and "label_map" (H, W), k where the k-th sentence is surest, otherwise 0.
 
         Raises:
             ValueError: there is no photo, or the prompts are bad; the message names the sentence.
         """
         if isinstance(sentences, str):
-            sentences, given = [sentences], (points, point_labels, boxes)
-            points, point_labels, boxes = (None if prompt is None else [prompt] for prompt in given)
+            sentences, given = [sentences], (points, point_labels, boxes, any_of, exclude)
+            points, point_labels, boxes, any_of, exclude = (None if prompt is None else [prompt] for prompt in given)
         rows = [list(row or ()) for row in points or [()] * len(sentences)]
-        thresholds = {"mask_threshold": mask_threshold, "present_threshold": present_threshold}
-        prompts = _Prompts(list(sentences), semantic, rows, _label_rows(point_labels, rows), boxes, thresholds)
+        wanted = {"mask_threshold": mask_threshold, "present_threshold": present_threshold}
+        wanted |= {"instances": instances, "label_map": label_map}
+        labels = _label_rows(point_labels, rows)
+        prompts = _Prompts(list(sentences), semantic, rows, labels, boxes, any_of, exclude, wanted)
         if photo is not None:
             return self._predict(photo, prompts)
         result = self._predict(self._current(), prompts)
         self._prompts = prompts
         return result
 
-    def add_point(self, point: Sequence[float], *, label: int = 1, sentence: int = 0) -> dict[str, Tensor]:
+    def add_point(self, point: Sequence[float], *, label: int = 1, sentence: int = 0) -> dict[str, Any]:
         """Correct the last prediction on the current photo by a point; the sentences are not read again.
 
         Args:
@@ -207,17 +225,18 @@ class EvfSamPredictor:
         view = inputs.pop("pixel_values").to(self.model.device)
         return EncodedPhoto(inputs, self.model.get_image_embeddings(view))
 
-    def _predict(self, photo: EncodedPhoto, prompts: _Prompts) -> dict[str, Tensor]:
-        inputs = self.processor(
-            images=photo.inputs,
-            text=prompts.sentences,
-            semantic=prompts.semantic,
-            input_points=prompts.points,
-            input_labels=prompts.point_labels,
-            input_boxes=prompts.boxes,
-        )
+    def _predict(self, photo: EncodedPhoto, prompts: _Prompts) -> dict[str, Any]:
+        nested: dict[str, Any] = {
+            "text": [prompts.sentences],
+            "semantic": prompts.semantic if isinstance(prompts.semantic, bool) else [prompts.semantic],
+            "input_points": [prompts.points],
+            "input_labels": [prompts.point_labels],
+            "input_boxes": [prompts.boxes],
+        }
+        nested, names = combine(nested, any_of=_of_photo(prompts.any_of), exclude=_of_photo(prompts.exclude))
+        inputs = self.processor(images=photo.inputs, **nested)
         given: dict[str, Any] = {"image_embeddings": photo.image_embeddings, "prompt_embeds": prompts.prompt_embeds}
-        outputs, (result,) = predict(self.model, self.processor, inputs, **prompts.thresholds, **given)
+        outputs, (result,) = predict(self.model, self.processor, inputs, names=names, **prompts.wanted, **given)
         prompts.prompt_embeds = outputs.prompt_embeds
         return result
 
@@ -259,6 +278,11 @@ class _PhotoCache:
         while total > self._max_bytes:
             _, oldest = self._photos.popitem(last=False)
             total -= oldest.num_bytes
+
+
+def _of_photo(names: Names) -> Names:
+    """Names of sentences, as names of sentences of one photo."""
+    return None if names is None else [names]
 
 
 def _label_rows(labels: Sequence | None, points: list[list]) -> list[list[int]]:

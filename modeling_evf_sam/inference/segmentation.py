@@ -16,7 +16,9 @@ from torch import Tensor
 
 from modeling_evf_sam.data.segmentations import run_lengths
 from modeling_evf_sam.files import whole_folder, write_json
-from modeling_evf_sam.inference.drawing import attention_figure, overlay
+from modeling_evf_sam.inference.drawing import attention_figure, index_picture, overlay
+from modeling_evf_sam.inference.instances import Instance, instance_map
+from modeling_evf_sam.inference.label_maps import LABELS, LEGEND, LabelMap
 from modeling_evf_sam.inference.polygons import outlines
 
 OVERLAY, ATTENTION, RECORD = "overlay.png", "attention.png", "result.json"
@@ -36,6 +38,8 @@ class Segmentation:
         presence: (P,) how sure it is that the photo shows it, from 0 to 1; None without a presence head.
         present: (P,) bool: whether it is taken to be there; the masks of others are empty. None without such a head.
         semantic: P flags: whether every pixel of a category was asked for, not one object.
+        instances: for each sentence its objects, those with the largest masks first; or None.
+        label_map: which sentence is surest of each pixel; or None.
         attention: (P, g, g) where the encoder looked, as `attention_maps` gives it; or None.
         warning: one line about what the checkpoint cannot do, or None.
     """
@@ -49,23 +53,29 @@ class Segmentation:
     quality: np.ndarray | None = None
     presence: np.ndarray | None = None
     present: np.ndarray | None = None
+    instances: list[list[Instance]] | None = None
+    label_map: LabelMap | None = None
     attention: np.ndarray | None = None
     warning: str | None = None
 
     @classmethod
     def from_tensors(
-        cls, result: Mapping[str, Tensor], sentences: Sequence[str], semantic: bool | Sequence[bool], **more: Any
+        cls, result: Mapping[str, Any], sentences: Sequence[str], semantic: bool | Sequence[bool], **more: Any
     ) -> "Segmentation":
-        """Brings one photo's entry of `EvfSamProcessor.post_process_referring_segmentation` to the CPU.
+        """Brings what `segmenting.predict` says of one photo to the CPU.
 
         Args:
-            result: masks (P, H, W), scores (P,) and boxes (P, 4), and quality, presence and present (P,) where there
-                are such, on any device.
+            result: masks (P, H, W), scores (P,) and boxes (P, 4), and quality, presence and present (P,), instances
+                and label_map (H, W) where there are such, on any device.
             sentences: P of them.
             semantic: one flag for all sentences, or P.
             **more: attention and warning.
         """
-        values: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in result.items()}
+        values: dict[str, Any] = {
+            name: value.cpu().numpy() if isinstance(value, Tensor) else value for name, value in result.items()
+        }
+        if "label_map" in values:
+            values["label_map"] = LabelMap(indices=values["label_map"], categories=list(sentences))
         return cls(
             photo_size=values["masks"].shape[1:],
             sentences=list(sentences),
@@ -95,7 +105,7 @@ class Segmentation:
         Returns:
             photo, width, height, model; a `warning` where there is one; and `masks`, with sentence, score, box, area
             in pixels, run lengths and `semantic` of each, and quality, presence and `present` where the model has
-            them.
+            them; and `instances` where they were asked for, with score, box, area and run lengths of each.
         """
         columns = {
             "sentence": self.sentences,
@@ -106,6 +116,8 @@ class Segmentation:
             "rle": self.rle(),
             "semantic": self.semantic,
         }
+        if self.instances is not None:
+            columns["instances"] = [[instance.record() for instance in own] for own in self.instances]
         masks = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         height, width = self.photo_size
         warning = {} if self.warning is None else {"warning": self.warning}
@@ -117,13 +129,20 @@ class Segmentation:
         return {name: values.tolist() for name, values in known.items() if values is not None}
 
     def plot(self, photo: Image.Image) -> Image.Image:
-        """The photo with all masks, as `drawing.overlay` draws them."""
-        return overlay(photo, self.masks, self.sentences, self.scores.tolist(), note=self.warning)
+        """The photo with all masks, or all instances where there are such, as `drawing.overlay` draws them."""
+        drawn = list(zip(self.masks, self.sentences, self.scores.tolist(), strict=True))
+        if self.instances is not None:
+            parted = zip(drawn, self.instances, strict=True)
+            drawn = [part for answer, own in parted for part in _numbered(answer[1], own) or [answer]]
+        masks = np.array([mask for mask, _, _ in drawn]).reshape(-1, *self.photo_size)
+        return overlay(photo, masks, [name for _, name, _ in drawn], [score for *_, score in drawn], note=self.warning)
 
     def save(self, folder: str | Path, photo: Image.Image, *, name: str = "", model: str = "") -> dict[str, Any]:
-        """Writes a mask file for each sentence, overlay.png, attention.png where there are maps, and result.json.
+        """Writes a mask file for each sentence, overlay.png and result.json, and what else there is.
 
-        What is taken not to be in the photo gets no mask file.
+        What is taken not to be in the photo gets no mask file. Instances make a map beside each mask file, whose
+        pixels are the number of the instance, the smaller one's where two overlap, and 0 outside. A label map becomes
+        labels.png and labels_legend.png, as `LabelMap.save` writes them, and attention attention.png.
 
         Args:
             folder: made where it does not exist. Pictures that a former call wrote there go; other files stay.
@@ -132,7 +151,8 @@ class Segmentation:
             model: what it calls the checkpoint.
 
         Returns:
-            The content of result.json: the record, and the `file` of each mask that has one.
+            The content of result.json: the record, with the `file` of each mask that has one, its `instances_file`,
+            and the name of the `label_map`, where there are such.
 
         Raises:
             ValueError: nothing can be written there.
@@ -140,11 +160,13 @@ class Segmentation:
         folder, record = Path(folder), self.record(name=name, model=model)
         former = _pictures_of(folder / RECORD)
         with whole_folder(folder) as staging:
-            for number, (entry, mask) in enumerate(zip(record["masks"], self.masks, strict=True), start=1):
+            for index, entry in enumerate(record["masks"]):
                 if entry.get("present", True):
-                    entry["file"] = f"{number:02d}_{_slug(entry['sentence'])}.png"
-                    Image.fromarray(mask.astype(np.uint8) * 255).save(staging / entry["file"])
+                    entry |= self._write_masks(index, staging)
             self.plot(photo).save(staging / OVERLAY)
+            if self.label_map is not None:
+                self.label_map.write(staging, photo)
+                record["label_map"] = LABELS
             if self.attention is not None:
                 attention_figure(photo, self.sentences, self.attention, self.masks).save(staging / ATTENTION)
             write_json(record, staging / RECORD)
@@ -153,15 +175,31 @@ class Segmentation:
             (folder / name).unlink(missing_ok=True)
         return record
 
+    def _write_masks(self, index: int, folder: Path) -> dict[str, str]:
+        """Writes a sentence's mask and the map of its instances: what its entry in the record says of these files."""
+        stem = f"{index + 1:02d}_{_slug(self.sentences[index])}"
+        files = {"file": f"{stem}.png"}
+        Image.fromarray(self.masks[index].astype(np.uint8) * 255).save(folder / files["file"])
+        if self.instances is not None:
+            files["instances_file"] = f"{stem}_instances.png"
+            index_picture(instance_map(self.instances[index], self.photo_size)).save(folder / files["instances_file"])
+        return files
+
+
+def _numbered(sentence: str, instances: Sequence[Instance]) -> list[tuple[np.ndarray, str, float]]:
+    """Mask, name and score of each instance: the sentence, with a number where there are several."""
+    names = [sentence] if len(instances) == 1 else [f"{sentence} {number + 1}" for number in range(len(instances))]
+    return [(own.mask, name, own.score) for own, name in zip(instances, names, strict=True)]
+
 
 def _pictures_of(record: Path) -> set[str]:
     """Names of the pictures that a former call wrote beside its record."""
     try:
         masks = json.loads(record.read_bytes())["masks"]
-        names = {Path(entry["file"]).name for entry in masks if "file" in entry}
+        names = {Path(entry[key]).name for entry in masks for key in ("file", "instances_file") if key in entry}
     except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
         return set()
-    return {ATTENTION, *(name for name in names if name.endswith(".png"))}
+    return {ATTENTION, LABELS, LEGEND, *(name for name in names if name.endswith(".png"))}
 
 
 def _slug(sentence: str) -> str:

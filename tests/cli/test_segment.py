@@ -168,6 +168,30 @@ def test_a_second_run_replaces_the_pictures_of_the_first(segment, workplace):
     assert json.loads((workplace / "copy.json").read_text())["width"] == 8
 
 
+def test_instances_and_a_label_map(segment, workplace, capsys):
+    assert segment("photo.png", *SENTENCES, "--instances", "--label-map", "--semantic") == 0
+    folder = workplace / "photo_masks"
+    record = json.loads((folder / "result.json").read_text())
+    labels = np.asarray(Image.open(folder / record["label_map"]))
+    for number, (entry, other) in enumerate(zip(record["masks"], record["masks"][::-1], strict=True), start=1):
+        mask, others = (coco_mask.decode(one["rle"]).astype(bool) for one in (entry, other))
+        assert np.array_equal((labels == number) & ~others, mask & ~others)
+        objects = np.asarray(Image.open(folder / entry["instances_file"]))
+        assert objects.max() == len(entry["instances"])
+    out = capsys.readouterr().out
+    assert f"instances {len(record['masks'][0]['instances'])}" in out
+    assert "photo_masks/labels.png, photo_masks/labels_legend.png" in out
+
+
+def test_excluded_names_reach_every_sentence(segment, monkeypatch):
+    seen, call = [], EvfSamProcessor.__call__
+    monkeypatch.setattr(
+        EvfSamProcessor, "__call__", lambda self, **options: seen.append(options) or call(self, **options)
+    )
+    assert segment("photo.png", *SENTENCES, "--exclude", "the sleeve", "--exclude", "the collar") == 0
+    assert seen[0]["text"] == [[*SENTENCES, "the sleeve", "the collar"]]
+
+
 def _exif(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -210,6 +234,7 @@ def test_unusual_photos_work(segment, workplace, name, image, options, size):
         (["photo.png", ""], "no words"),
         (["photo.png", "star", "  "], "sentence 1 has no words"),
         (["photo.png", "star " * 100], "shorten it"),
+        (["photo.png", "star", "--exclude", " "], "exclude: give a name"),
         (["photo.png", "star", "--point", "60.5,3"], "outside the photo"),
         (["photo.png", "star", "--point", "3"], "--point '3' must be 2 numbers"),
         (["photo.png", "star", "--point", "a,b"], "--point 'a,b' must be 2 numbers"),

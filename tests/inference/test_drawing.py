@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_evf_sam.inference.drawing import attention_figure, attention_overlay, comparison, overlay
+from modeling_evf_sam.inference.drawing import (
+    attention_figure,
+    attention_overlay,
+    comparison,
+    index_colours,
+    index_picture,
+    labels_figure,
+    overlay,
+)
 from modeling_evf_sam.inference.outlining import COLOURS
 
 
@@ -115,3 +123,23 @@ def test_an_attention_figure_shows_map_and_mask():
     picture = attention_figure(_photo(), ["left", "right"], np.random.default_rng(0).random((2, 4, 4)), _masks(2))
     assert picture.width == 2 * 600 + 3 * 8
     assert picture.height > 2 * 400
+
+
+def test_indices_have_colours_of_their_own():
+    assert index_colours(3) == list(COLOURS[:3])
+    assert len(set(index_colours(60))) == 60
+    picture = index_picture(np.array([[0, 1, 255]]))
+    assert [picture.convert("RGB").getpixel((x, 0)) for x in range(2)] == [(0, 0, 0), COLOURS[0]]
+
+
+def test_a_map_is_drawn_over_grey_with_a_legend_of_what_is_there():
+    photo = Image.new("RGB", (600, 400), (255, 0, 0))
+    indices = np.zeros((400, 600), dtype=int)
+    indices[:, 300:] = 3
+    picture = labels_figure(photo, indices, ["sky", "road", "a car"])
+    background, car = picture.getpixel((10, 10)), np.array(picture.getpixel((500, 10)))
+    assert len(set(background)) == 1
+    assert np.abs(car - (0.6 * np.array(COLOURS[2]) + 0.4 * background[0])).max() < 2
+    legend = picture.crop((0, 400, 600, picture.height))
+    assert _has(legend, COLOURS[2]) and not _has(legend, COLOURS[0])
+    assert labels_figure(photo, indices * 0, ["sky"]).size == (600, 400)

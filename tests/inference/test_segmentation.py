@@ -1,11 +1,14 @@
 import json
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from modeling_evf_sam.inference.instances import Instance, instance_map
+from modeling_evf_sam.inference.label_maps import LabelMap
 from modeling_evf_sam.inference.segmentation import Segmentation
 
 PHOTO = Image.new("RGB", (60, 40), "white")
@@ -57,8 +60,60 @@ def test_save_writes_what_it_returns(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / names[0])) > 0, _found().masks[0])
 
 
+def _in_parts():
+    """The first sentence has two objects, the second one none."""
+    halves = np.zeros((2, 40, 60), dtype=bool)
+    halves[0, 10:20, 5:15] = halves[1, 10:20, 14:25] = True
+    boxes = ((5, 10, 15, 20), (14, 10, 25, 20))
+    objects = [Instance(mask=mask, box=box, score=0.5) for mask, box in zip(halves, boxes, strict=True)]
+    return _found(instances=[objects, []])
+
+
+def test_instances_are_recorded_and_saved(tmp_path):
+    found = _in_parts()
+    record = found.save(tmp_path, PHOTO)
+    assert [[one["box"] for one in mask["instances"]] for mask in record["masks"]] == [
+        [[5, 10, 15, 20], [14, 10, 25, 20]],
+        [],
+    ]
+    assert json.loads((tmp_path / "result.json").read_text()) == record
+    picture = Image.open(tmp_path / "01_the_red_circle_instances.png")
+    assert (picture.mode, record["masks"][0]["instances_file"]) == ("P", "01_the_red_circle_instances.png")
+    assert np.array_equal(np.asarray(picture), instance_map(found.instances[0], (40, 60)))
+    assert not np.asarray(Image.open(tmp_path / "02_star_instances.png")).any()
+
+
+def test_instances_are_drawn_apart():
+    with mock.patch("modeling_evf_sam.inference.segmentation.overlay") as drawn:
+        _in_parts().plot(PHOTO)
+    _, masks, names, scores = drawn.call_args.args
+    assert (names, scores) == (["the red circle 1", "the red circle 2", "Star!"], [0.5, 0.5, 0.25])
+    assert masks.sum((1, 2)).tolist() == [100, 110, 0]
+
+
+def test_one_instance_needs_no_number():
+    objects = _in_parts().instances[0][:1]
+    with mock.patch("modeling_evf_sam.inference.segmentation.overlay") as drawn:
+        _found(instances=[objects, objects]).plot(PHOTO)
+    assert drawn.call_args.args[2] == ["the red circle", "Star!"]
+
+
+def test_a_photo_without_sentences_can_be_drawn():
+    none = np.zeros((0, 40, 60), dtype=bool)
+    found = _found(sentences=[], masks=none, scores=none[:, 0, 0], boxes=none[:, 0, :4], semantic=[], instances=[])
+    assert found.plot(PHOTO).width == 512
+
+
+def test_a_label_map_is_saved(tmp_path):
+    labels = LabelMap(indices=np.eye(40, 60, dtype=int), categories=["the red circle", "Star!"])
+    assert _found(label_map=labels).save(tmp_path, PHOTO)["label_map"] == "labels.png"
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "labels.png")), labels.indices)
+    assert Image.open(tmp_path / "labels_legend.png").width >= 512
+
+
 def test_a_second_save_takes_the_pictures_of_the_first_away(tmp_path):
-    _found(attention=np.ones((2, 2, 2))).save(tmp_path, PHOTO)
+    labels = LabelMap(indices=np.zeros((40, 60), dtype=int), categories=[])
+    replace(_in_parts(), attention=np.ones((2, 2, 2)), label_map=labels).save(tmp_path, PHOTO)
     (tmp_path / "mine.png").touch()
     _found(sentences=["one", "two"]).save(tmp_path, PHOTO)
     names = {path.name for path in tmp_path.iterdir()}
