@@ -1,3 +1,4 @@
+import copy
 import gc
 import weakref
 from contextlib import contextmanager
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.inference.video import EvfSamVideoPredictor, FrameResult
@@ -90,6 +92,24 @@ def test_two_objects_at_once_are_two_alone(model, processor, film):
         alone = EvfSamVideoPredictor(model, processor)
         alone.add_sentence(sentence, frame=number - 1)
         assert all(map(torch.equal, masks_of(found, number), masks_of(list(alone.propagate(film)), 1)))
+
+
+@torch.no_grad()
+def test_another_sentence_costs_all_but_the_encoding_of_the_frames(model, processor, film):
+    """In FLOPs, which the counter cannot take of weights that are trained."""
+    model, counts = copy.deepcopy(model).requires_grad_(False), []
+    for count in (1, 2, 3):
+        predictor = EvfSamVideoPredictor(model, processor)
+        for _ in range(count):
+            predictor.add_sentence(SENTENCES[0])
+        with FlopCounterMode(display=False) as flops:
+            list(predictor.propagate(film))
+        counts.append(flops.get_total_flops())
+    view = frame_view(Image.fromarray(film[0]), processor.image_processor)[None]
+    with FlopCounterMode(display=False) as flops:
+        model.encode_frame(view)
+    another = counts[1] - counts[0]
+    assert counts == [len(film) * flops.get_total_flops() + number * another for number in (1, 2, 3)]
 
 
 def test_memory_does_not_grow(predictor):
