@@ -34,7 +34,7 @@ def calibrate(model: EvfSamModel, processor: EvfSamProcessor, samples: Iterable[
         model.train(was_training)
     there, scores, ious, logits = torch.tensor(rows).reshape(-1, 4).T
     model.config.quality = fit_quality(scores[there > 0], ious[there > 0])
-    if model.presence_head is not None:
+    if model.config.presence is not None:
         model.presence_head.temperature = fit_temperature(logits, there > 0)
         model.config.presence = {**model.config.presence, "temperature": model.presence_head.temperature}
 
