@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel, EvfSamProcessor
+from modeling_evf_sam.data.mixture import DatasetMixture
 from modeling_evf_sam.data.open_dataset import open_dataset
 from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.originals.converting import convert_state_dict
+from modeling_evf_sam.training.collate import ReferringCollator
+from modeling_evf_sam.training.draws import Draws, training_datasets
 from modeling_evf_sam.training.finetune import run_finetune
 from modeling_evf_sam.training.freezing import freeze_all_but
-from modeling_evf_sam.training.recipe import load_finetune_recipe
+from modeling_evf_sam.training.recipe import FinetuneRecipe, load_finetune_recipe
+from modeling_evf_sam.training.starting_model import starting_model
 from tests.golden import GOLDEN_ENCODER, SYSTEMS, golden_config, original_tensors
 from tests.miniatures import LEFT, RIGHT, ref, write_photo, write_refer
 
@@ -58,11 +62,15 @@ def starts(tmp_path_factory, tiny_tokenizer) -> Callable[[str], Path]:
 
 
 def train(model: Path, root: Path, output: Path, *changes: str, resume: bool = False) -> Path:
-    """Runs the shipped recipe, smaller."""
+    return run_finetune(recipe_of(model, root, *changes), output, resume=resume)
+
+
+def recipe_of(model: Path, root: Path, *changes: str) -> FinetuneRecipe:
+    """The shipped recipe, smaller."""
     dataset = f"{{name: 'refer:{root}:grefcoco:unc', split: train}}"
     small = ["steps=4", "batch_size=4", "per_device_batch_size=4", "warmup_steps=0", "log_every=1", "save_every=2"]
     values = [f"model={model}", f"data.root={root}", f"data.datasets=[{dataset}]", "workers=0", *small, *changes]
-    return run_finetune(load_finetune_recipe("presence", values), output, resume=resume)
+    return load_finetune_recipe("presence", values)
 
 
 def losses(output: Path) -> list[dict]:
@@ -95,6 +103,18 @@ def test_the_head_is_all_that_changes(system, starts, runs):
     lines = losses(runs(system))
     assert [line["loss"] for line in lines] == pytest.approx([line["presence"] for line in lines], abs=2e-4)
     assert "dice" not in lines[0]
+
+
+def test_the_loss_is_the_models_own_for_presence(starts, runs, grefcoco):
+    recipe = recipe_of(starts("evf_sam"), grefcoco)
+    model, processor = starting_model(recipe)
+    mixture = DatasetMixture(training_datasets(recipe.data), size=16, negatives=recipe.data.negatives)
+    draws = Draws(mixture, processor, skip=False)
+    batch = ReferringCollator(processor)([draws[index] for index in range(4)])
+    assert batch.pop("faults") == []
+    with torch.no_grad():
+        expected = model(**batch).loss_dict["presence"].item()
+    assert losses(runs("evf_sam"))[0]["loss"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_it_learns_what_is_there_and_says_so_when_it_is_loaded(starts, grefcoco, tmp_path):
