@@ -46,13 +46,20 @@ def run(
 
 
 def _folder_faults(folder: str, split: str | None) -> Iterator[str]:
-    from modeling_evf_sam.data.jsonl_folder import find_faults, find_splits
+    from modeling_evf_sam.data.jsonl_folder import JsonlDataset, find_faults, find_splits
 
     splits = [split] if split else find_splits(folder)
     if not splits:
         raise ValueError(f"'{folder}' holds no .jsonl file: write one, such as '{folder}/train.jsonl'")
     for name in splits:
-        yield from find_faults(folder, name)
+        faults = list(find_faults(folder, name))
+        yield from faults
+        if not faults:
+            dataset = JsonlDataset(folder, name)
+            targets = [target for index in range(len(dataset)) for target in dataset.targets(index)]
+            absent = sum(not target.categories for target in targets)
+            if absent:
+                print(f"{name}: {absent} of {len(targets)} sentences mean nothing in their photo (mask null)")
 
 
 def _dataset_faults(name: str, split: str | None) -> Iterator[str]:

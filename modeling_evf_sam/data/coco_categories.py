@@ -1,6 +1,6 @@
 """Annotations like those of COCO, spoken of by the names of their categories."""
 
-from collections.abc import Container
+from collections.abc import Container, Hashable
 from functools import partial
 from pathlib import Path
 
@@ -43,12 +43,14 @@ class CocoDataset(ReferringDataset):
         self.names = {category["id"]: category["name"] for category in categories}
         images = entries(self.file, record, "images", {"id": int, "file_name": str, "height": int, "width": int})
         by_image: dict[int, dict[int, list[dict]]] = {image["id"]: {} for image in images}
+        self.shown: dict[int, set[str]] = {image_id: set() for image_id in by_image}
         fields = {"id": int, "image_id": int, "category_id": int}
         for index, entry in enumerate(entries(self.file, record, "annotations", fields)):
             if entry["image_id"] not in by_image or entry["category_id"] not in self.names:
                 raise ValueError(
                     f"'{self.file}', annotations[{index}] is about an image or category that is not there"
                 )
+            self.shown[entry["image_id"]].add(self._sentence(entry["category_id"]))
             if objects or _whole_parts(entry.get("segmentation")):
                 by_image[entry["image_id"]].setdefault(entry["category_id"], []).append(entry)
         if not any(by_image.values()):
@@ -70,19 +72,29 @@ class CocoDataset(ReferringDataset):
 
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with the names of its categories."""
-        image, groups = self.photos[index]
+        image, _ = self.photos[index]
         where = f"'{self.file}', image {image['id']}"
+        path = inside(self.folder, image["file_name"], where)
+        return open_sized_photo(path, (image["height"], image["width"]), where), self.targets(index)
+
+    def targets(self, index: int) -> list[Target]:
+        """The names of a photo's categories."""
+        image, groups = self.photos[index]
         size = (image["height"], image["width"])
-        photo = open_sized_photo(inside(self.folder, image["file_name"], where), size, where)
-        return photo, [
+        return [
             Target(
-                sentence=self._sentence(category),
+                sentence=name,
                 draw=partial(self._draw_group, group, size),
                 semantic=not self.objects,
-                kind=self._sentence(category),
+                kind=name,
+                categories=frozenset([name]),
             )
-            for category, group in groups.items()
+            for name, group in zip(map(self._sentence, groups), groups.values(), strict=True)
         ]
+
+    def categories(self, index: int) -> frozenset[Hashable]:
+        """Those of all annotations of a photo, with a mask or without."""
+        return frozenset(self.shown[self.photos[index][0]["id"]])
 
     def _sentence(self, category: int) -> str:
         name = self.names[category]

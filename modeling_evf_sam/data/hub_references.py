@@ -1,7 +1,7 @@
 """RefCOCO, RefCOCO+ and RefCOCOg as the Hub has them: annotations in the rows, the photos of COCO in a folder."""
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,13 @@ class HubReferDataset(ReferenceDataset):
             lower_case=lower_case,
             exclude_photos=exclude_photos,
             legacy_overlap=legacy_overlap,
+        )
+
+    def categories(self, index: int) -> frozenset[Hashable]:
+        """Not known: the rows hold the objects that are spoken of, and no others."""
+        raise ValueError(
+            f"'{self.source}' does not say what else its photos show, so no sentence is known to be wrong: for "
+            "negatives take the REFER layout (refer:ROOT:...)"
         )
 
 

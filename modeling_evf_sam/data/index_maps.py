@@ -66,6 +66,7 @@ class IndexMapDataset(ReferringDataset):
                 draw=partial(np.equal, indices, value),
                 semantic=True,
                 kind=self.labels[value],
+                categories=frozenset([self.labels[value]]),
             )
             for value in present
             if value in self.labels

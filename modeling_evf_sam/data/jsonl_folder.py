@@ -7,7 +7,7 @@ FOLDER/train.jsonl, FOLDER/test.jsonl, ...    one file for each split
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,21 @@ class Line:
         except (ValueError, OSError) as error:
             raise ValueError(f"{self.where}: {error}") from None
 
-    def draw(self, photo: Image.Image) -> np.ndarray:
-        """Draws the mask, (H, W) bool; an error names the line."""
+    def targets(self, draw: Callable[[], np.ndarray]) -> list[Target]:
+        """Its sentences, whose mask `draw` draws."""
+        return [
+            Target(
+                sentence=text,
+                draw=draw,
+                semantic=self.semantic,
+                categories=frozenset() if self.mask is None else frozenset([text.strip().lower()]),
+            )
+            for text in self.sentences
+        ]
+
+    def draw(self, photo: Image.Image | None = None) -> np.ndarray:
+        """Draws the mask, (H, W) bool, for the photo if it is open already; an error names the line."""
+        photo = self.open() if photo is None else photo
         size = (photo.height, photo.width)
         try:
             if self.mask is None:
@@ -90,21 +103,19 @@ class JsonlDataset(ReferringDataset):
 
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with all its sentences."""
-        lines = self.photos[index]
-        photo = lines[0].open()
-        targets = []
-        for line in lines:
-            draw = partial(line.draw, photo)
-            targets += [Target(sentence=text, draw=draw, semantic=line.semantic) for text in line.sentences]
-        return photo, targets
+        photo = self.photos[index][0].open()
+        return photo, [target for line in self.photos[index] for target in line.targets(partial(line.draw, photo))]
+
+    def targets(self, index: int) -> list[Target]:
+        """All sentences about a photo; each is a category of its own."""
+        return [target for line in self.photos[index] for target in line.targets(line.draw)]
 
 
 def find_faults(folder: str | Path, split: str) -> Iterator[str]:
     """Reads every line with its photo and mask, and yields what is wrong with each bad one."""
     for where, text in numbered_lines(Path(folder), split):
         try:
-            line = read_line(Path(folder), text, where)
-            line.draw(line.open())
+            read_line(Path(folder), text, where).draw()
         except ValueError as error:
             yield str(error)
 

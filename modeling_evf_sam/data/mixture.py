@@ -22,10 +22,13 @@ class DatasetMixture:
         rates: for each, how often, in any unit.
         size: the number of draws.
         sentences_per_photo: at the most.
+        negatives: share of the sentences that give their place to one of another photo of the same dataset, about
+            what the photo does not show (see `ReferringDataset.draw`).
         seed: another one gives other draws.
 
     Raises:
-        ValueError: no datasets, an empty one, rates that do not fit, or counts below 1.
+        ValueError: no datasets, an empty one, rates that do not fit, counts below 1, or negatives where a
+            dataset does not say what its photos show.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class DatasetMixture:
         size: int,
         rates: Sequence[float] | None = None,
         sentences_per_photo: int = 3,
+        negatives: float = 0.0,
         seed: int = 0,
     ) -> None:
         shares = np.asarray([1.0] * len(datasets) if rates is None else rates, dtype=np.float64)
@@ -47,8 +51,13 @@ class DatasetMixture:
             raise ValueError(f"dataset {empty[0]} has no photos: leave it out, or check what was excluded from it")
         if size < 1 or sentences_per_photo < 1:
             raise ValueError(f"size {size} and sentences_per_photo {sentences_per_photo} must be at least 1")
+        if not 0 <= negatives <= 1:
+            raise ValueError(f"negatives is a share of the sentences, from 0 to 1, not {negatives}")
+        if negatives:
+            for dataset in datasets:
+                dataset.categories(0)  # or it says why it does not know them
         self.datasets, self.shares = list(datasets), shares / shares.sum()
-        self.size, self.sentences_per_photo, self.seed = size, sentences_per_photo, seed
+        self.size, self.sentences_per_photo, self.negatives, self.seed = size, sentences_per_photo, negatives, seed
 
     def __len__(self) -> int:
         return self.size
@@ -65,7 +74,8 @@ class DatasetMixture:
         rng = np.random.default_rng((self.seed, index))
         dataset = self.datasets[rng.choice(len(self.datasets), p=self.shares)]
         for _ in range(ATTEMPTS):
-            sample = dataset.draw(int(rng.integers(len(dataset))), max_sentences=self.sentences_per_photo, rng=rng)
+            photo = int(rng.integers(len(dataset)))
+            sample = dataset.draw(photo, max_sentences=self.sentences_per_photo, negatives=self.negatives, rng=rng)
             if sample.sentences:
                 return sample
         raise ValueError(f"draw {index}: {ATTEMPTS} photos had no sentences: check the labels of the dataset")

@@ -64,7 +64,7 @@ class ReferDataset(ReferenceDataset):
         path = folder / "instances.json"
         record = read_json(path)
         images = entries(path, record, "images", {"id": int, "file_name": str, "height": int, "width": int})
-        annotations = entries(path, record, "annotations", {"id": int, "image_id": int})
+        annotations = entries(path, record, "annotations", {"id": int, "image_id": int, "category_id": int})
         super().__init__(
             path,
             [ref for ref in refs if ref.split == split],

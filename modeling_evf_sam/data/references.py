@@ -1,7 +1,7 @@
 """Sentences that refer to COCO-like annotations, whatever files they were read from."""
 
 import logging
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,9 @@ class ReferenceDataset(ReferringDataset):
         self.photos = list(by_photo.items())
         self.images = {image_id: entry for image_id, entry in images.items() if image_id in by_photo}
         self.annotations = {key: entry for key, entry in annotations.items() if entry["image_id"] in by_photo}
+        self.shown: dict[int, set[Hashable]] = {image_id: set() for image_id in by_photo}
+        for entry in self.annotations.values():
+            self.shown[entry["image_id"]].add(entry.get("category_id"))
         self._check_references()
 
     def _check_references(self) -> None:
@@ -115,17 +118,27 @@ class ReferenceDataset(ReferringDataset):
 
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with all its sentences."""
+        image_id, _ = self.photos[index]
+        image, where = self.images[image_id], f"'{self.source}', image {image_id}"
+        path = inside(self.photo_folder, image["file_name"], where)
+        return open_sized_photo(path, (image["height"], image["width"]), where), self.targets(index)
+
+    def targets(self, index: int) -> list[Target]:
+        """All sentences about a photo."""
         image_id, refs = self.photos[index]
-        image = self.images[image_id]
-        where, size = f"'{self.source}', image {image_id}", (image["height"], image["width"])
-        photo = open_sized_photo(inside(self.photo_folder, image["file_name"], where), size, where)
+        size = (self.images[image_id]["height"], self.images[image_id]["width"])
         targets = []
         for ref in refs:
             draw = partial(self._draw_targets, ref.ann_ids, size)
+            categories = frozenset(self.annotations[ann_id].get("category_id") for ann_id in ref.ann_ids)
             for sentence in filter(str.strip, ref.sentences):
                 text = sentence.strip().lower() if self.lower_case else sentence
-                targets.append(Target(sentence=text, draw=draw, kind=ref.kind))
-        return photo, targets
+                targets.append(Target(sentence=text, draw=draw, kind=ref.kind, categories=categories))
+        return targets
+
+    def categories(self, index: int) -> frozenset[Hashable]:
+        """Those of all annotations of a photo."""
+        return frozenset(self.shown[self.photos[index][0]])
 
     def _draw_targets(self, ann_ids: list[int], size: tuple[int, int]) -> np.ndarray:
         mask = np.zeros(size, dtype=bool)

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
-from modeling_evf_sam.originals.converting import POSITIONS, convert_state_dict, ignored_names, original_state_dict
+from modeling_evf_sam.originals.converting import (
+    FOURIER,
+    IMAGE_FOURIER,
+    POSITIONS,
+    convert_state_dict,
+    ignored_names,
+    original_state_dict,
+)
 from modeling_evf_sam.originals.names import has_memory
 from modeling_evf_sam.originals.reading import read_source
 from modeling_evf_sam.originals.releases import find_release, is_multitask
@@ -25,6 +32,7 @@ from modeling_evf_sam.originals.tokenizer import (
 from modeling_evf_sam.originals.writing import NO_TOKENIZER, Converted, processor_writer
 from modeling_evf_sam.processing_evf_sam import SEMANTIC_TOKEN
 
+PRESENCE_HEAD = "presence_head."
 FAMILIES = {"sam": "SAM-1", "sam2": "SAM-2", "efficient_sam": "EfficientSAM"}
 
 
@@ -97,6 +105,10 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
     config = EvfSamConfig.from_pretrained(folder)
     settings = original_settings(config)
     ours, files = read_source(folder)
+    if IMAGE_FOURIER in ours:  # transformers saves a matrix that is tied once
+        ours.setdefault(FOURIER, ours[IMAGE_FOURIER])
+    head = [name for name in ours if name.startswith(PRESENCE_HEAD)]
+    ours, config.presence = {name: ours[name] for name in ours if name not in head}, None
     video, video_files = read_source(memory) if memory else (None, [])
     original = original_state_dict(ours, video)
     if config.sam_config.model_type == "efficient_sam":  # its positions go through a table of another size
@@ -105,14 +117,15 @@ def to_original_release(folder: Path, *, memory: Path | None, tokenizer: Path | 
     return Converted(
         title=f"EVF-SAM with {FAMILIES[config.sam_config.model_type]}, in the original's format",
         text="For the code of EVF-SAM's authors; `EvfSamModel.from_pretrained` reads it as well."
-        + ("" if config.sam_config.model_type != "sam2" or has_memory(original) else " It has no modules for videos."),
+        + ("" if config.sam_config.model_type != "sam2" or has_memory(original) else " It has no modules for videos.")
+        + (" Its presence head is left out: that format has no place for one." if head else ""),
         config=config,
         tensors=original,
         model_tensors=ours,
         sources=[*files, *video_files, *(file for file in [*beside, *filter(None, [tokenizer])] if file.is_file())],
         names=[],
         mapped=len(ours),
-        ignored=[],
+        ignored=head,
         write_rest=_original_writer(folder, settings, config, tokenizer),
     )
 

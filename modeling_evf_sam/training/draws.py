@@ -1,5 +1,6 @@
 """What a run draws from its datasets, and what it does about files that cannot be read."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -81,6 +82,14 @@ class FirstPhotos(ReferringDataset):
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with all its sentences."""
         return self.dataset.read(index)
+
+    def targets(self, index: int) -> list[Target]:
+        """As the other dataset has them."""
+        return self.dataset.targets(index)
+
+    def categories(self, index: int) -> frozenset[Hashable]:
+        """As the other dataset knows them."""
+        return self.dataset.categories(index)
 
     def photo_name(self, index: int) -> str:
         """As the other dataset calls it."""

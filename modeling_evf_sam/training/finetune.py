@@ -29,7 +29,7 @@ from modeling_evf_sam.training.checkpoints import STAGING, naming, newest_checkp
 from modeling_evf_sam.training.collate import ReferringCollator
 from modeling_evf_sam.training.draws import Draws, training_datasets, validation_dataset
 from modeling_evf_sam.training.embedding_cache import CachedProcessor, EmbeddingCache
-from modeling_evf_sam.training.freezing import freeze_all_but
+from modeling_evf_sam.training.freezing import Part, freeze_all_but
 from modeling_evf_sam.training.lora import add_lora, merge_lora
 from modeling_evf_sam.training.recipe import FinetuneRecipe
 from modeling_evf_sam.training.starting_model import starting_model
@@ -67,6 +67,7 @@ def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) 
         rates=[entry.rate for entry in recipe.data.datasets],
         size=recipe.steps * recipe.batch_size,
         sentences_per_photo=recipe.data.sentences_per_photo,
+        negatives=recipe.data.negatives,
         seed=recipe.seed,
     )
     arguments = _arguments(
@@ -74,7 +75,8 @@ def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) 
     )
     with _whole_weights(arguments):
         model, processor = starting_model(recipe)
-        freeze_all_but(model, recipe.trained_parts)
+        head: list[Part] = [] if model.presence_head is None else ["presence_head"]  # it has to follow what it reads
+        freeze_all_but(model, {*recipe.trained_parts, *head})
         photos = [*datasets, *filter(None, [validation])]
         views, image_encoder = _with_cache(recipe, arguments, model, processor, photos)
         if recipe.lora is not None:
@@ -98,6 +100,8 @@ def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) 
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if validation is not None and recipe.steps % recipe.eval_every:
         trainer.evaluate()
+    if validation is not None and head:
+        trainer.calibrate(recipe.data.negatives)
     trainer.report_faults()
     _save_model(trainer, recipe, output)
     return output / "model"

@@ -43,6 +43,8 @@ class DataSettings:
         validation: scored every `eval_every` steps.
         validation_photos: how many of its photos; default all.
         sentences_per_photo: at the most.
+        negatives: share of the sentences that give their place to one of another photo of the same dataset, about what
+            the photo does not show; 0.5 for as many as are there.
         include_held_out: train on photos that a RefCOCO benchmark tests on, as the paper does.
         bad_samples: "stop" at a file that cannot be read, or "skip" it and count it.
     """
@@ -52,6 +54,7 @@ class DataSettings:
     validation: DatasetName | None = None
     validation_photos: int | None = None
     sentences_per_photo: int = 3
+    negatives: float = 0.0
     include_held_out: bool = False
     bad_samples: Literal["stop", "skip"] = "stop"
 

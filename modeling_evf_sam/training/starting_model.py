@@ -24,6 +24,9 @@ def starting_model(recipe: FinetuneRecipe) -> tuple[EvfSamModel, EvfSamProcessor
     set_seed(recipe.seed)
     fresh = not isinstance(recipe.model, str) or recipe.model in PRESETS
     model, processor = _fresh(recipe) if fresh else _loaded(recipe)
+    if "presence_head" in recipe.trained_parts and model.presence_head is None:
+        model.add_presence_head()
+    model.config.quality = None  # it was measured on other masks
     if recipe.semantic_prompts is not None:
         model.config.semantic_prompts = processor.semantic_prompts = recipe.semantic_prompts
     return model, processor

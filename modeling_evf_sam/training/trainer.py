@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate.utils import gather_object
 from safetensors.torch import load_file
 from torch import Tensor
@@ -14,6 +16,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.evaluation.evaluator import EvaluationResult, evaluate_model
+from modeling_evf_sam.training.calibration import calibrate
 from modeling_evf_sam.training.checkpoints import STAGING, naming, publish
 
 logger = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ class ReferringTrainer(Trainer):
         *args: as for `Trainer`.
         skip_faults: go on after a sample that cannot be read.
         image_encoder: file with the image encoder's weights, where the model goes without them.
-        **kwargs: as for `Trainer`; `eval_dataset` yields `ReferringSample`s.
+        **kwargs: as for `Trainer`; `eval_dataset` is a `ReferringDataset`.
     """
 
     control: Any
@@ -40,7 +43,9 @@ class ReferringTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.skip_faults, self.image_encoder = skip_faults, image_encoder
         self.faults: dict[str, int] = {}
-        self.loss_parts: list[Tensor] = []
+        self.loss_parts: list[dict[str, Tensor]] = []
+        trained = [name for name, value in self.model.named_parameters() if value.requires_grad]
+        self.learns_masks = not all(name.startswith("presence_head.") for name in trained)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Train on one micro-batch, after a look at what was wrong with its samples.
@@ -55,16 +60,26 @@ class ReferringTrainer(Trainer):
         return super().training_step(model, inputs, *args, **kwargs)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-        """The model's own loss."""
-        outputs = model(**inputs)
-        self.loss_parts.append(torch.stack([outputs.loss_dict["bce"], outputs.loss_dict["dice"]]).detach())
-        return (outputs.loss, outputs) if return_outputs else outputs.loss
+        """The model's own loss, or that of presence alone where the masks cannot change."""
+        if self.learns_masks:
+            outputs = model(**inputs)
+            loss, parts = outputs.loss, outputs.loss_dict
+        else:
+            there = torch.cat([masks.flatten(1).any(1) for masks in inputs.pop("labels")])
+            outputs = model(**inputs)
+            logits = outputs.presence_logits[inputs["attention_mask"].any(-1)].float()
+            loss = F.binary_cross_entropy_with_logits(logits, there.to(logits))
+            parts = {"presence": loss}
+        self.loss_parts.append({name: part.detach() for name, part in parts.items()})
+        return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the parts of the loss to its line."""
         if "loss" in logs and self.loss_parts:
-            bce, dice = torch.stack(self.loss_parts).mean(0).tolist()
-            logs = {**logs, "bce": round(bce, 4), "dice": round(dice, 4)}
+            means = {
+                name: torch.stack([parts[name] for parts in self.loss_parts]).mean() for name in self.loss_parts[0]
+            }
+            logs = {**logs, **{name: round(mean.item(), 4) for name, mean in means.items()}}
             self.loss_parts.clear()
         super().log(logs, *args, **kwargs)
 
@@ -86,10 +101,24 @@ class ReferringTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _eval_samples(self, photos: range) -> Iterator[ReferringSample]:
-        for index in photos:
+    def calibrate(self, negatives: float) -> None:
+        """Measure on the evaluation photos, in each process on all of them, what presence and scores mean.
+
+        Args:
+            negatives: share of the sentences that are taken from other photos, as in training.
+        """
+        samples = self._eval_samples(range(len(self.eval_dataset)), negatives=negatives)
+        with self.compute_loss_context_manager():
             try:
-                yield self.eval_dataset[index]
+                calibrate(self.accelerator.unwrap_model(self.model), self.data_collator.processor, samples)
+            except ValueError as error:
+                logger.warning("not calibrated: %s", error)
+
+    def _eval_samples(self, photos: range, negatives: float = 0.0) -> Iterator[ReferringSample]:
+        for index in photos:
+            rng = np.random.default_rng((self.args.seed, index))
+            try:
+                yield self.eval_dataset.draw(index, negatives=negatives, rng=rng)
             except (ValueError, OSError) as error:
                 self._count(" ".join(str(error).split()))
 

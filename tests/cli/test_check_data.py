@@ -32,6 +32,13 @@ def test_every_fault_of_every_split_is_listed(folder, capsys):
     assert main(["check-data", str(folder), "--split", "train"]) == 0
 
 
+def test_sentences_that_mean_nothing_are_counted(folder, capsys):
+    write_lines(folder, "test", [CUP, {**CUP, "text": ["a mug", "two cups"], "mask": None}])
+    assert main(["check-data", str(folder)]) == 0
+    counts = "test: 2 of 3 sentences mean nothing in their photo (mask null)"
+    assert capsys.readouterr().out == f"{counts}\n{folder}: no faults\n"
+
+
 def test_long_lists_are_cut(folder, capsys):
     write_lines(folder, "train", [{**CUP, "text": ""}] * 25)
     assert main(["check-data", str(folder)]) == 2

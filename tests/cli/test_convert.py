@@ -152,6 +152,25 @@ def test_there_and_back(release, original, beit3_spm, golden_sizes):
     assert back("the red star").input_ids == ours("the red star").input_ids
 
 
+def test_what_save_pretrained_wrote_goes_back_too(release, original, golden_sizes):
+    assert run(release, "--output", "ours") == 0
+    EvfSamModel.from_pretrained("ours").save_pretrained("saved")
+    assert run("saved", "--output", "theirs", "--to-original", "--verify") == 0
+    theirs = load_file("theirs/model.safetensors")
+    assert all(torch.equal(theirs[name], tensor) for name, tensor in original.items())
+
+
+def test_a_presence_head_is_left_out_of_the_originals_format(release, original, golden_sizes):
+    assert run(release, "--output", "ours") == 0
+    model = EvfSamModel.from_pretrained("ours")
+    model.add_presence_head()
+    model.save_pretrained("with-a-head")
+    assert run("with-a-head", "--output", "theirs", "--to-original", "--verify") == 0
+    assert load_file("theirs/model.safetensors").keys() == original.keys()
+    assert json.loads(Path("theirs/conversion_report.json").read_text())["tensors"]["ignored"] == {"presence_head": 4}
+    assert "Its presence head is left out: that format has no place for one." in Path("theirs/README.md").read_text()
+
+
 def test_sizes_that_the_original_cannot_build_are_refused(release, capsys):
     assert run(release, "--output", "ours") == 0
     assert run("ours", "--output", "theirs", "--to-original") == 2

@@ -6,6 +6,7 @@ from modeling_evf_sam.training.freezing import PARTS, freeze_all_but
 from tests.golden import SYSTEMS, golden_config
 from tests.tiny_encoders import BEIT3, CLIP, VILT
 
+HEAD = {"presence": {"hidden_size": 8, "temperature": 1.0}}
 UNREACHED = ("iou_prediction_head", "pred_obj_score_head", "mask_token", "logit_scale")  # by sentences and masks
 
 
@@ -20,7 +21,7 @@ def expected(model: EvfSamModel, part: str) -> set[str]:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_each_part_alone_and_together(system):
-    model = EvfSamModel(golden_config(**SYSTEMS[system]))
+    model = EvfSamModel(golden_config(**SYSTEMS[system], **HEAD))
     parts = [part for part in PARTS if system != "evf_efficient_sam" or part != "no_mask_embedding"]
     for part in parts:
         freeze_all_but(model, [part])
@@ -32,7 +33,7 @@ def test_each_part_alone_and_together(system):
 
 @pytest.mark.parametrize("changes", [*SYSTEMS.values(), {"multimodal_config": CLIP, "fusion": "late"}])
 def test_every_trained_parameter_gets_a_gradient(changes):
-    model = EvfSamModel(golden_config(**changes))
+    model = EvfSamModel(golden_config(**changes, **HEAD))
     parts = {*PARTS} - {"prompt_encoder"}
     if model.config.sam_config.model_type == "efficient_sam":
         parts -= {"no_mask_embedding"}

@@ -2,7 +2,7 @@ import pytest
 
 from modeling_evf_sam.training.recipe import load_finetune_recipe
 
-SHIPPED = ["refcoco", "multitask", "finetune_own_data", "lora"]
+SHIPPED = ["refcoco", "multitask", "finetune_own_data", "lora", "presence"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
