@@ -11,6 +11,7 @@ import numpy as np
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.inference import instances
+from modeling_evf_sam.inference.components import label_components
 from modeling_evf_sam.inference.instances import Instance
 from modeling_evf_sam.inference.label_maps import label_map
 from modeling_evf_sam.inference.segmenting import segment
@@ -50,12 +51,15 @@ def panoptic_quality(found: Sequence[list[Instance]], truth: Sequence[list[np.nd
     hits = [score for own, true in zip(found, truth, strict=True) for score in matched(own, true)]
     predicted, real = sum(map(len, found)), sum(map(len, truth))
     counts = [len(own) == len(true) for own, true in zip(found, truth, strict=True)]
+    apart = [right for right, true in zip(counts, truth, strict=True) if label_components(sum(true)).max() == len(true)]
     return {
         "panoptic quality": sum(hits) / ((predicted + real) / 2),
         "IoU of those found": float(np.mean(hits)) if hits else 0.0,
         "precision": len(hits) / max(1, predicted),
         "recall": len(hits) / real,
         "right number": float(np.mean(counts)),
+        "of which apart": len(apart),
+        "right number of those apart": float(np.mean(apart)),
     }
 
 

@@ -65,6 +65,7 @@ class Recipe:
         seed: seed of weights, scenes and order.
         workers: processes that prepare batches.
         eval_scenes: held-out scenes of an evaluation during training.
+        calibration_scenes: held-out scenes that presence and scores are compared with at the end.
         photos: datasets of photos that show none of the shapes, for stages with strangers.
     """
 
@@ -74,6 +75,7 @@ class Recipe:
     seed: int = 0
     workers: int = 1
     eval_scenes: int = 128
+    calibration_scenes: int = 1000
     photos: list[DatasetName] = field(default_factory=list)
 
     def validate_stages(self) -> None:

@@ -30,6 +30,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.tokenizer import train_tokenize
 from modeling_evf_sam.rendered_scenes.curriculum.trainer import DrawnScenes, ObjectiveTrainer
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 from modeling_evf_sam.training.arguments import training_arguments
+from modeling_evf_sam.training.calibration import calibrate
 
 OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "embedding": EmbeddingObjective,
@@ -73,6 +74,9 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
     if not all(file.exists() for file in files.values()):
         return None
     load_stages(Objective(model, processor), files.values())
+    if model.config.presence is not None:
+        scenes = RenderedScenes("validation", recipe.calibration_scenes, absent=0.5)
+        calibrate(model, processor, (scenes[index] for index in range(len(scenes))))
     if os.environ.get("RANK", "0") == "0":
         with whole_folder(output / "model") as whole:
             model.save_pretrained(whole)
