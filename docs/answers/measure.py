@@ -51,7 +51,8 @@ def panoptic_quality(found: Sequence[list[Instance]], truth: Sequence[list[np.nd
     hits = [score for own, true in zip(found, truth, strict=True) for score in matched(own, true)]
     predicted, real = sum(map(len, found)), sum(map(len, truth))
     counts = [len(own) == len(true) for own, true in zip(found, truth, strict=True)]
-    apart = [right for right, true in zip(counts, truth, strict=True) if label_components(sum(true)).max() == len(true)]
+    parts = [label_components(np.any(true, axis=0)).max() for true in truth]
+    apart = [right for right, own, true in zip(counts, parts, truth, strict=True) if own == len(true)]
     return {
         "panoptic quality": sum(hits) / ((predicted + real) / 2),
         "IoU of those found": float(np.mean(hits)) if hits else 0.0,
