@@ -15,7 +15,7 @@ BUDGET = {"steps": 1, "batch_size": 2, "eval_every": 1, "warmup_steps": 0}
 
 def write_tiny_recipe(path: Path, stages: Sequence[str]) -> Path:
     """Write the recipe with a step for each of these stages, and return its path."""
-    recipe = read_recipe("rendered_scenes") | {"eval_scenes": 2, "workers": 0}
+    recipe = read_recipe("rendered_scenes") | {"eval_scenes": 2, "calibration_scenes": 8, "workers": 0}
     recipe["tokenizer"] |= {"vocab_size": 400, "num_expressions": 500}
     model, sam = recipe["model"], recipe["model"]["sam_config"]
     model["multimodal_config"] |= {**LAYERS, "vocab_size": 416, "image_size": MULTIMODAL_VIEW}

@@ -222,7 +222,7 @@ def _row_recipe(ablation: Ablation, row: Row, seed: int) -> Recipe:
     recipe = load_recipe(ablation.recipe)
     if row.encoder == "clip":
         recipe.model["multimodal_config"] = ablation.clip
-    recipe.model |= row.model
+    recipe.model |= {"presence": None, **row.model}  # the paper's systems have no such head
     recipe.seed, recipe.workers = seed, 0  # rows side by side keep every core busy
     return recipe
 

@@ -281,6 +281,8 @@ class PresenceObjective(TextObjective):
     words for it, and what the sentence starts from.
     """
 
+    prompts = 1
+
     def __init__(self, model: EvfSamModel, processor: EvfSamProcessor):
         super().__init__(model, processor)
         self.steps_there = nn.Linear(model.config.multimodal_config.hidden_size, 3)

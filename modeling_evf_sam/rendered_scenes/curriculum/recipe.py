@@ -27,6 +27,7 @@ class Budget:
         kinds: kinds of sentences to draw, default all; as a mapping, with the share of each.
         sentences_per_scene: sentences of each scene.
         absent: share of the sentences that one word makes untrue.
+        denied: whether each sentence is followed by one that differs in a word and is untrue.
         strangers: share of the scenes that give way to a photo, if the recipe has some, and of those of which one
             sentence gives way to one about the world; all that is untrue.
         eval_every: steps between evaluations on held-out scenes.
@@ -41,6 +42,7 @@ class Budget:
     kinds: list[str] | dict[str, float] | None = None
     sentences_per_scene: int = count(default=4)
     absent: float = 0.0
+    denied: bool = False
     strangers: float = 0.0
     eval_every: int = count(default=1000)
 

@@ -125,6 +125,7 @@ def train_stage(objective: Objective, budget: Budget, recipe: Recipe, weights: P
             ),
             strangers,
             budget.strangers,
+            budget.denied,
         )
 
     trainer = ObjectiveTrainer(

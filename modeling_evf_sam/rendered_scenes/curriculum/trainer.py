@@ -11,6 +11,7 @@ from transformers import EvalPrediction, Trainer
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import Objective
 from modeling_evf_sam.rendered_scenes.curriculum.strangers import Strangers
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
+from modeling_evf_sam.rendered_scenes.denying import deny
 from modeling_evf_sam.rendered_scenes.expressions import Expression
 from modeling_evf_sam.rendered_scenes.scene import Scene
 
@@ -22,19 +23,26 @@ class DrawnScenes(Dataset):
         scenes: what to draw.
         strangers: what comes in the place of some of them.
         share: how often; and as often, one sentence about a scene gives way to a stranger's.
+        denied: whether each sentence is followed by one that differs in a word and is untrue.
     """
 
-    def __init__(self, scenes: RenderedScenes, strangers: Strangers | None = None, share: float = 0.0):
-        self.scenes, self.strangers, self.share = scenes, strangers, share
+    def __init__(
+        self, scenes: RenderedScenes, strangers: Strangers | None = None, share: float = 0.0, denied: bool = False
+    ):
+        self.scenes, self.strangers, self.share, self.denied = scenes, strangers, share, denied
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def __getitem__(self, index: int) -> tuple[Scene, list[Expression]]:
         scene, expressions = self.scenes.draw(index)
+        rng = np.random.default_rng((self.scenes.seed, index))
+        if self.denied:
+            size = scene.object_map.shape
+            pairs = [(one, deny(rng, one, scene.objects, size)) for one in expressions]
+            expressions = [one for pair in pairs for one in pair if one is not None]
         if self.strangers is None:
             return scene, expressions
-        rng = np.random.default_rng((self.scenes.seed, index))
         if self.strangers.photos and rng.random() < self.share:
             return self.strangers.show(rng, expressions)
         if rng.random() < self.share:

@@ -17,6 +17,9 @@ def test_the_shipped_recipe_and_changes():
         "text",
         "text_again",
         "text_semantic",
+        "presence",
+        "presence_again",
+        "presence_pairs",
         "scores",
     ]
 

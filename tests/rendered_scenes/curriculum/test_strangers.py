@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,3 +77,14 @@ def test_without_photos_there_are_words_alone():
         scene, expressions = drawn[index]
         assert scene.objects
         assert [one.kind == "absent" for one in expressions] == [False] * (len(expressions) - 1) + [True]
+
+
+def test_each_sentence_beside_one_that_is_untrue():
+    drawn = DrawnScenes(RenderedScenes("train", 20, sentences_per_scene=2), denied=True)
+    pairs = 0
+    for index in range(20):
+        kinds = [one.kind for one in drawn[index][1]]
+        assert kinds[0] != "absent"
+        assert all(kind != "absent" or before != "absent" for before, kind in pairwise(kinds))
+        pairs += kinds.count("absent")
+    assert pairs > 25
