@@ -258,13 +258,7 @@ class TextObjective(EncoderObjective):
         layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
         output, present = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
         result = mask_result(output.pred_masks[:, :, 0][present], labels)
-        return result | {"loss": self._loss(result, output.iou_scores[:, :, 0][present], layers, lesson)}
-
-    def _loss(
-        self, result: dict[str, Tensor], scores: Tensor, layers: tuple[Tensor, ...], lesson: dict[str, Tensor]
-    ) -> Tensor:
-        """Loss of the masks, and half the loss of the heads."""
-        return result["loss"] + self.reading_weight * self.reading(layers, lesson)["loss"]
+        return result | {"loss": result["loss"] + self.reading_weight * self.reading(layers, lesson)["loss"]}
 
     def _segment(self, features: Tensor, pixel_values: Tensor, attention_mask: Tensor) -> tuple[Any, Tensor]:
         """The model's output for the encoder's features (N, D) of the sentences that are there; and which they are."""
@@ -334,15 +328,30 @@ class PresenceObjective(TextObjective):
 
 
 class ScoreObjective(TextObjective):
-    """The head for the scores learns the IoU of the masks that it belongs to; nothing else changes any more."""
+    """The heads learn what the masks are worth, and whether anything is there; nothing else changes any more."""
 
     def trained_modules(self) -> list[nn.Module]:
-        """SAM's IoU head."""
-        return [self.model.sam.mask_decoder.iou_prediction_head]
+        """SAM's IoU head, and the presence head where there is one."""
+        heads = [self.model.sam.mask_decoder.iou_prediction_head, self.model.presence_head]
+        return [head for head in heads if head is not None]
 
-    def _loss(
-        self, result: dict[str, Tensor], scores: Tensor, layers: tuple[Tensor, ...], lesson: dict[str, Tensor]
-    ) -> Tensor:
-        """Mean squared error of the scores."""
+    def forward(
+        self,
+        pixel_values: Tensor,
+        multimodal_pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        lesson: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Mean squared error of the scores of what is there, and cross-entropy of the presence."""
+        layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
+        output, present = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
+        result = mask_result(output.pred_masks[:, :, 0][present], labels)
+        named = labels.flatten(1).any(1).float()
         ious = result["intersections"] / result["unions"].clamp(min=1)
-        return (scores - ious).square().mean()
+        errors = (output.iou_scores[:, :, 0][present] - ious).square()
+        loss = (errors * named).sum() / named.sum().clamp(min=1)
+        if output.presence_logits is not None:
+            loss = loss + F.binary_cross_entropy_with_logits(output.presence_logits[present], named)
+        return result | {"loss": loss}
