@@ -14,6 +14,7 @@ from modeling_evf_sam.demo.segmenting import (
     MAX_CHARACTERS,
     MAX_SENTENCES,
     Found,
+    LegendEntry,
     SharedModel,
     pack,
     read_photo,
@@ -179,8 +180,12 @@ def _show(visit: Visit) -> tuple:
 
 
 def _legend(found: Found) -> str:
-    rows = [(entry.colour, entry.sentence, f"{entry.score:.2f}", _percent(entry.share)) for entry in found.legend()]
+    rows = [(entry.colour, entry.sentence, *_figures(entry)) for entry in found.legend()]
     return legend(("Score", "Of the photo"), rows, SCORE)
+
+
+def _figures(entry: LegendEntry) -> tuple[str, str]:
+    return (f"{entry.score:.2f}", _percent(entry.share)) if entry.present else ("", "not there")
 
 
 def _percent(share: float) -> str:

@@ -47,6 +47,7 @@ class Found:
         semantic: P flags: whether every pixel of a category was asked for.
         masks: (P, h, w) bool, at the view's size.
         scores: (P,) the model's own estimates.
+        present: (P,) bool: what is taken to be in the photo; None of a model that cannot tell.
     """
 
     view: Image.Image
@@ -54,6 +55,7 @@ class Found:
     semantic: list[bool]
     masks: np.ndarray
     scores: np.ndarray
+    present: np.ndarray | None = None
 
     def picture(self) -> Image.Image:
         """The masks over the photo, in the colours of the legend."""
@@ -61,8 +63,10 @@ class Found:
 
     def legend(self) -> list["LegendEntry"]:
         """What each colour means."""
-        columns = (self.sentences, self.scores.tolist(), self.masks.mean(axis=(1, 2)).tolist(), cycle(COLOURS))
-        return [LegendEntry(*entry) for entry in zip(*columns, strict=False)]
+        shares, there = self.masks.mean(axis=(1, 2)), self.present
+        columns = (self.sentences, self.scores.tolist(), shares.tolist(), cycle(COLOURS))
+        present = [True] * len(shares) if there is None else there.tolist()
+        return [LegendEntry(*entry) for entry in zip(*columns, present, strict=False)]
 
 
 def read_photo(path: str | Path) -> Image.Image:
@@ -104,12 +108,13 @@ def read_sentences(text: str) -> list[str]:
 
 
 class LegendEntry(NamedTuple):
-    """One line of a legend; `share` is the part of the photo that the mask covers."""
+    """One line of a legend; `share` is the part of the photo that the mask covers, `present` whether it is there."""
 
     sentence: str
     score: float
     share: float
     colour: tuple[int, int, int]
+    present: bool = True
 
 
 class SharedModel:
@@ -226,6 +231,7 @@ def summarize(photo: Image.Image, result: Segmentation) -> Found:
         semantic=result.semantic,
         masks=np.stack(masks),
         scores=result.scores,
+        present=result.present,
     )
 
 

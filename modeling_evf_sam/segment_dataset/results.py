@@ -20,6 +20,9 @@ SCHEMA = pyarrow.schema(
         "sentence": pyarrow.string(),
         "semantic": pyarrow.bool_(),
         "score": pyarrow.float32(),
+        "quality": pyarrow.float32(),  # this and the next two are null where the model does not say
+        "presence": pyarrow.float32(),
+        "present": pyarrow.bool_(),
         "box": pyarrow.list_(pyarrow.float32()),  # x0, y0, x1, y1 in photo pixels
         "area": pyarrow.int64(),
         "rle": pyarrow.struct({"size": pyarrow.list_(pyarrow.int32()), "counts": pyarrow.string()}),

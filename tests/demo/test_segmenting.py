@@ -186,6 +186,20 @@ def test_a_result_at_the_size_of_the_page():
     assert not changed[220:].any()
 
 
+def test_the_legend_says_what_is_not_there():
+    result = Segmentation(
+        photo_size=(40, 60),
+        sentences=SENTENCES,
+        masks=np.zeros((2, 40, 60), dtype=bool),
+        scores=np.array([0.75, 0.25], np.float32),
+        boxes=np.zeros((2, 4)),
+        semantic=[False, True],
+        presence=np.array([0.75, 0.25]),
+        present=np.array([True, False]),
+    )
+    assert [entry.present for entry in summarize(_noise(), result).legend()] == [True, False]
+
+
 def test_packs_what_the_command_writes(shared_model, tmp_path):
     result = shared_model.segment(_noise(), SENTENCES)
     path = pack(tmp_path / "m.zip", _noise(), result, name="p.png", model="m")

@@ -10,7 +10,7 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.segment_dataset.reading import Prompt
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="bulk runs need the extra 'bulk'")
-from modeling_evf_sam.segment_dataset.results import PARTS, done_photos, keep_settings  # noqa: E402
+from modeling_evf_sam.segment_dataset.results import PARTS, done_photos, keep_settings, write_part  # noqa: E402
 from modeling_evf_sam.segment_dataset.worker import PartWriter  # noqa: E402
 
 PROMPTS = [Prompt("the red circle"), Prompt("star", semantic=True)]
@@ -55,6 +55,14 @@ def test_rows_are_what_the_model_says(writer, photos, tiny_checkpoint):
             assert (row["area"], row["box"]) == (mask.sum(), box.tolist())
             assert row["score"] == pytest.approx(score.item(), abs=1e-5)
     assert [row["semantic"] for row in rows] == [False, True] * 5
+    assert {row[name] for row in rows for name in ("quality", "presence", "present")} == {None}
+
+
+def test_what_a_model_says_of_presence_has_columns(tmp_path):
+    row = {"image": "a.png", "sentence": "a cat", "semantic": False, "score": 0.5, "quality": 0.25, "presence": 0.125,
+           "present": False, "box": [0.0] * 4, "area": 0, "rle": {"size": [4, 4], "counts": "`0"}}  # fmt: skip
+    write_part(tmp_path, ["a.png"], [row])
+    assert _rows(tmp_path) == [row]
 
 
 def test_failures_are_told_and_the_others_done(writer, photos):
