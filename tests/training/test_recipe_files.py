@@ -2,7 +2,7 @@ import pytest
 
 from modeling_evf_sam.training.recipe_files import read_recipe
 
-SHIPPED = ["ablation", "finetune_own_data", "lora", "multitask", "refcoco", "rendered_scenes"]
+SHIPPED = ["ablation", "finetune_own_data", "lora", "multitask", "presence", "refcoco", "rendered_scenes"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
