@@ -36,7 +36,7 @@ transformers' image encoder is that of its `SamModel` with SDPA attention, the s
 for each sentence" is how the original works: the photo is encoded again for every sentence, here by this package's
 own encoder.
 
-**Not measured:** GPUs, and CPUs with arithmetic in bfloat16 (AVX-512 BF16, AMX). None was at hand.
+**Not measured:** GPUs, and bfloat16 on CPUs that compute in it (AVX-512 BF16, AMX).
 
 ## What to do for speed
 
