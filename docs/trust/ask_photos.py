@@ -1,13 +1,12 @@
-"""Writes photos.json: what the embedded checkpoint says of photos when it is asked for the shapes of its scenes.
+"""Writes photos.json: what a checkpoint for rendered scenes says of photos when it is asked for their shapes.
 
-python docs/trust/ask_photos.py DATASET:SPLIT ...     datasets as in docs/data.md
+Its arguments are the checkpoint, and datasets as in docs/data.md, each with a colon and its split.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from modeling_evf_sam import DEFAULT_CHECKPOINT
 from modeling_evf_sam.data.open_dataset import open_dataset
 from modeling_evf_sam.inference.loading import load_model
 from modeling_evf_sam.inference.segmenting import segment
@@ -16,9 +15,9 @@ from modeling_evf_sam.rendered_scenes.dataset import expression_corpus
 SENTENCES = 5  # about each photo
 
 
-def ask(names: list[str]) -> dict:
+def ask(source: str, names: list[str]) -> dict:
     """Every photo is asked for other shapes; what is accepted is listed with its presence."""
-    model, processor = load_model(DEFAULT_CHECKPOINT, "cpu", "float32")
+    model, processor = load_model(source, "cpu", "float32")
     photos = [(data, index) for data in map(_open, names) for index in range(len(data))]
     corpus = expression_corpus(SENTENCES * len(photos), seed=1)
     accepted = []
@@ -39,5 +38,5 @@ def _open(name: str):
 
 if __name__ == "__main__":
     target = Path(__file__).with_name("photos.json")
-    target.write_text(json.dumps(ask(sys.argv[1:]), indent=2) + "\n")
+    target.write_text(json.dumps(ask(sys.argv[1], sys.argv[2:]), indent=2) + "\n")
     print(target.read_text())
