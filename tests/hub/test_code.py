@@ -136,7 +136,8 @@ def test_code_in_a_folder_and_on_the_hub_works_without_the_package(strange_packa
         np.testing.assert_array_equal(result["by_pipeline"], masks)
         np.testing.assert_array_equal(result["by_hand"], masks > 0)
         np.testing.assert_array_equal(result["again"], masks)
-        assert result["scores"].tolist() == [entry["score"] for entry in expected]
+        scores = [entry["score"] for entry in expected]
+        np.testing.assert_allclose(result["scores"], scores, atol=1e-5)  # threads may be as many as they like
         assert str(result["module"]).startswith("transformers_modules.someone.")
 
 
