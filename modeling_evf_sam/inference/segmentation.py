@@ -130,7 +130,9 @@ class Segmentation:
 
     def plot(self, photo: Image.Image) -> Image.Image:
         """The photo with all masks, or all instances where there are such, as `drawing.overlay` draws them."""
-        drawn = list(zip(self.masks, self.sentences, self.scores.tolist(), strict=True))
+        present = [True] * len(self.sentences) if self.present is None else self.present
+        names = [text if there else f"{text}: not there" for text, there in zip(self.sentences, present, strict=True)]
+        drawn = list(zip(self.masks, names, self.scores.tolist(), strict=True))
         if self.instances is not None:
             parted = zip(drawn, self.instances, strict=True)
             drawn = [part for answer, own in parted for part in _numbered(answer[1], own) or [answer]]

@@ -128,3 +128,14 @@ def test_save_fails_where_nothing_can_be_written(tmp_path):
 
 def test_a_plot_has_the_warning_below():
     assert _found(warning="careful").plot(PHOTO).height > _found().plot(PHOTO).height
+
+
+def test_the_picture_says_what_is_not_there():
+    plain, told = _found(), _found(present=np.array([True, False]))
+    with mock.patch("modeling_evf_sam.inference.segmentation.overlay") as drawn:
+        plain.plot(PHOTO)
+        told.plot(PHOTO)
+    assert [call.args[2] for call in drawn.call_args_list] == [
+        ["the red circle", "Star!"],
+        ["the red circle", "Star!: not there"],
+    ]
