@@ -3,7 +3,8 @@
 `EmbeddingObjective` and `PromptObjective`: SAM alone, first its image
 encoder, then points and boxes to masks. `SightObjective` and `PatchObjective`: the multimodal encoder
 alone, in place of the pretraining that BEIT-3 brings along. `TextObjective`: the paper's training, sentences to masks.
-`PresenceObjective`: the same, and whether there is anything to mark. `ScoreObjective`: how good the masks are.
+`PresenceObjective`: the same, and whether there is anything to mark; `WholeObjective`: with SAM's image encoder.
+`ScoreObjective`: how good the masks are.
 
 Shapes: B scenes, P prompts or sentences each, g the side of a grid of image tokens, D width.
 """
@@ -269,31 +270,25 @@ class TextObjective(EncoderObjective):
 
 
 class PresenceObjective(TextObjective):
-    """Sentences to masks, and whether there is anything to mark; boxes keep their meaning beside it.
-
-    A head on the [CLS], which only training uses, says whether the photo shows what is meant, anything that fits the
-    words for it, and what the sentence starts from.
-    """
+    """Sentences to masks, and whether there is anything to mark; points and boxes keep their meaning beside it."""
 
     prompts = 1
 
-    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor):
-        super().__init__(model, processor)
-        self.steps_there = nn.Linear(model.config.multimodal_config.hidden_size, 3)
-
     def trained_modules(self) -> list[nn.Module]:
         """All but the image encoder."""
-        more = [self.model.sam.prompt_encoder, self.model.presence_head, self.steps_there]
+        more = [self.model.sam.prompt_encoder, self.model.presence_head]
         return [*super().trained_modules(), *more]
 
     def collate(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
-        """What `TextObjective` takes, and a few boxes of each scene with their masks."""
+        """What `TextObjective` takes, and a point or a box of each scene with its mask."""
         rng = np.random.default_rng(int(drawn[0][0].photo.sum()))
         scenes = [index for index, (scene, _) in enumerate(drawn) if scene.objects]
         batch = super().collate(drawn) | {"scenes": torch.tensor(scenes, dtype=torch.long)}
+        boxes = rng.random() < 0.5
         if scenes:
-            boxes, masks = zip(*(self._prompts(drawn[index][0], rng, boxes=True) for index in scenes), strict=True)
-            batch |= {"boxes": torch.stack(boxes), "box_masks": torch.cat(masks)}
+            prompts, masks = zip(*(self._prompts(drawn[index][0], rng, boxes) for index in scenes), strict=True)
+            batch["input_boxes" if boxes else "input_points"] = torch.stack(prompts)
+            batch["prompted_masks"] = torch.cat(masks)
         return batch
 
     def forward(  # type: ignore[override]
@@ -305,26 +300,37 @@ class PresenceObjective(TextObjective):
         labels: Tensor,
         lesson: dict[str, Tensor],
         scenes: Tensor,
-        boxes: Tensor | None = None,
-        box_masks: Tensor | None = None,
+        input_points: Tensor | None = None,
+        input_boxes: Tensor | None = None,
+        prompted_masks: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The stage's loss; the IoU is that of the masks, which are empty where nothing is taken to be there."""
         layers = self._read(multimodal_pixel_values, input_ids, attention_mask)
         output, present = self._segment(layers[-1][:, 0], pixel_values, attention_mask)
         masks, presence = output.pred_masks[:, :, 0][present], output.presence_logits[present]
         named = labels.flatten(1).any(1)
-        steps = lesson["steps"].flatten(2).any(-1)  # (N, 3)
         loss = F.binary_cross_entropy_with_logits(presence, named.float())
-        loss = loss + F.binary_cross_entropy_with_logits(self.steps_there(layers[-1][:, 0]), steps.float())
         loss = loss + self.reading_weight * self.reading(layers, lesson)["loss"]
         if named.any():
             loss = loss + mask_result(masks[named], labels[named])["loss"]
-        if boxes is not None and box_masks is not None:
-            embeddings = output.image_embeddings[scenes]
-            found = self.model.sam(image_embeddings=embeddings, input_boxes=boxes, multimask_output=False).pred_masks
-            loss = loss + 0.5 * mask_result(found[:, :, 0].flatten(0, 1), box_masks)["loss"]
+        if prompted_masks is not None:
+            found = self.model.sam(
+                image_embeddings=output.image_embeddings[scenes],
+                input_points=input_points,
+                input_boxes=input_boxes,
+                multimask_output=False,
+            ).pred_masks
+            loss = loss + 0.5 * mask_result(found[:, :, 0].flatten(0, 1), prompted_masks)["loss"]
         emptied = masks.detach().masked_fill((presence < 0)[:, None, None], -1.0)
         return mask_result(emptied, labels) | {"loss": loss}
+
+
+class WholeObjective(PresenceObjective):
+    """The same, and SAM's image encoder learns with the rest."""
+
+    def trained_modules(self) -> list[nn.Module]:
+        """All there is."""
+        return [*super().trained_modules(), self.model.sam.vision_encoder]
 
 
 class ScoreObjective(TextObjective):

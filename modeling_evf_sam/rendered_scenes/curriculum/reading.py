@@ -170,7 +170,8 @@ class ReadingHeads(nn.Module):
 
     Half-way up, each patch says whether its object fits the words and whether the sentence starts from it; at the
     top, whether it is meant, and what it shows. The [CLS], which will prompt SAM, says where the
-    meant objects are, and which colour and shape they have.
+    meant objects are, and which colour and shape they have; and whether the photo shows what is meant, anything that
+    fits the words for it, and what the sentence starts from.
     """
 
     def __init__(self, config: Beit3Config):
@@ -183,6 +184,7 @@ class ReadingHeads(nn.Module):
         self.sight = SightHead(width)
         self.where = nn.Linear(width, config.num_patches)
         self.what = attribute_head(width)
+        self.there = nn.Linear(width, 3)
 
     def patches(self, hidden_states: Tensor) -> Tensor:
         """(N, T, D) -> (N, D, g, g)."""
@@ -206,6 +208,7 @@ class ReadingHeads(nn.Module):
             "where": F.cross_entropy(self.where(cls), share),
             "sight": self.sight(patches, lesson["cells"], lesson["geometry"]),
             "what": attribute_loss(self.what(cls[..., None, None]), lesson["targets"][..., None, None]),
+            "there": F.binary_cross_entropy_with_logits(self.there(cls), lesson["steps"].flatten(2).any(-1).float()),
         }
-        weights = {"meant": 1.0, "steps": 0.5, "where": 0.25, "sight": 0.5, "what": 0.25}
+        weights = {"meant": 1.0, "steps": 0.5, "where": 0.25, "sight": 0.5, "what": 0.25, "there": 1.0}
         return result | {"loss": sum(weights[name] * loss for name, loss in losses.items())}

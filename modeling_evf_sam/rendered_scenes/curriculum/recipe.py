@@ -9,7 +9,7 @@ from huggingface_hub.dataclasses import strict
 from modeling_evf_sam.training.recipe import DatasetName
 from modeling_evf_sam.training.recipe_files import build, count, read_recipe
 
-ObjectiveName = Literal["embedding", "prompts", "sight", "patches", "text", "presence", "scores"]
+ObjectiveName = Literal["embedding", "prompts", "sight", "patches", "text", "presence", "whole", "scores"]
 
 
 @strict

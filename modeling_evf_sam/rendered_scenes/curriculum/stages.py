@@ -22,6 +22,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
     ScoreObjective,
     SightObjective,
     TextObjective,
+    WholeObjective,
 )
 from modeling_evf_sam.rendered_scenes.curriculum.positions import init_positions
 from modeling_evf_sam.rendered_scenes.curriculum.recipe import Budget, ObjectiveName, Recipe
@@ -39,6 +40,7 @@ OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "patches": PatchObjective,
     "text": TextObjective,
     "presence": PresenceObjective,
+    "whole": WholeObjective,
     "scores": ScoreObjective,
 }
 

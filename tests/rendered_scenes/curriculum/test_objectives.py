@@ -13,6 +13,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
     ScoreObjective,
     SightObjective,
     TextObjective,
+    WholeObjective,
 )
 from modeling_evf_sam.rendered_scenes.curriculum.reading import union_mask
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
@@ -50,6 +51,7 @@ def drawn() -> list:
         (TextObjective, 9),
         (ScoreObjective, 9),
         (PresenceObjective, 9),
+        (WholeObjective, 9),
     ],
 )
 def test_a_batch_gives_a_loss_for_the_trained_parts_alone(parts, drawn, cls, counted):
@@ -104,9 +106,9 @@ def test_presence_is_learned_from_scenes_and_from_photos_without_any_object(part
     scene, expressions = RenderedScenes("train", 1, sentences_per_scene=3, absent=0.4).draw(0)
     photo = Scene(photo=scene.photo, objects=[], object_map=np.full_like(scene.object_map, -1))
     untrue = [replace(expression, kind="absent", targets=frozenset()) for expression in expressions]
-    for drawn, boxes in (([(scene, expressions), (photo, untrue)], 1), ([(photo, untrue)], None)):
+    for drawn, prompts in (([(scene, expressions), (photo, untrue)], 1), ([(photo, untrue)], 0)):
         batch = objective.collate(drawn)
-        assert (None if "boxes" not in batch else len(batch["boxes"])) == boxes
+        assert sum(len(batch[name]) for name in ("input_points", "input_boxes") if name in batch) == prompts
         with torch.no_grad():
             objective.model.presence_head.fc2.bias.fill_(-100.0)
             declined = objective(**batch)
