@@ -42,7 +42,9 @@ class Multiway(nn.Module):
             return self.vision(hidden_states)
         if split == 0:
             return self.text(hidden_states)
-        return torch.cat([self.vision(hidden_states[:, :split]), self.text(hidden_states[:, split:])], dim=1)
+        parts = hidden_states[:, :split], hidden_states[:, split:]
+        vision, text = (part.contiguous() for part in parts)  # a linear layer would copy its weights for each photo
+        return torch.cat([self.vision(vision), self.text(text)], dim=1)
 
 
 def eager_attention(

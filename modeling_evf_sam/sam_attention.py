@@ -9,7 +9,7 @@ Shapes: B photos, R x C tokens in a window or a photo, T = R * C, N windows time
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,7 +17,10 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder, SamVisionLayer
 
-BLOCK = 1 << 20  # scores computed at a time: few enough for their bias to stay in the cache of a CPU
+BLOCK = 1 << 20  # scores computed at a time: few enough to stay in the cache of a CPU
+WINDOW_TOKENS = 1024  # at most, of what counts as a window
+
+Kernel = Callable[..., Tensor]  # what `attend` computes, for a block of it
 
 
 class EvfSamVisionLayer(SamVisionLayer):
@@ -25,6 +28,7 @@ class EvfSamVisionLayer(SamVisionLayer):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(B, rows, columns, width) -> the same."""
+        hidden_states = hidden_states.contiguous()  # which patches, as a convolution leaves them, are not
         hidden_states = hidden_states + self._attend(self.layer_norm1(hidden_states))
         return hidden_states + self.mlp(self.layer_norm2(hidden_states))
 
@@ -45,7 +49,7 @@ class EvfSamVisionLayer(SamVisionLayer):
         attended = attend(query, key, value, *self._position_scores(query, side))
         attended = attended.view(batch, down, right, heads, *side, -1).permute(0, 1, 4, 2, 5, 3, 6)
         attended = attended.reshape(batch, down * side[0], right * side[1], width)
-        return self.attn.proj(attended[:, :rows, :columns])
+        return self.attn.proj(attended[:, :rows, :columns].contiguous())  # or a product for each row of tokens
 
     def _position_scores(self, query: Tensor, side: tuple[int, int]) -> tuple[Tensor, Tensor] | tuple[()]:
         """How much each query (N, T, D) likes each row of keys, (N, T, R), and each column, (N, T, C)."""
@@ -85,39 +89,68 @@ def without_layers(config: SamVisionConfig) -> SamVisionConfig:
     return config
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, row_scores: Tensor | None = None, column_scores: Tensor | None = None
-) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
     """Attention with a bias for the key's row and one for its column: softmax(q k' / sqrt(D) + bias) v.
 
     Args:
         query: (N, T, D).
         key: (N, T, D), its T = R * C tokens row by row.
         value: (N, T, D).
-        row_scores: (N, T, R) bias of each query for all keys of a row.
-        column_scores: (N, T, C) bias of each query for all keys of a column.
+        positions: nothing, or the bias of each query for all keys of a row, (N, T, R), and of a column, (N, T, C).
 
     Returns:
         (N, T, D).
     """
-    if row_scores is None or column_scores is None:
-        return scaled_dot_product_attention(query[None], key[None], value[None])[0]
     # Blocks are the faster way on a CPU. They are many: too many to compile, or to keep for a backward pass.
     if query.is_cuda or query.requires_grad or torch.compiler.is_compiling():
-        return attend_with_wide_heads(query, key, value, row_scores, column_scores)
-    return attend_in_blocks(query, key, value, row_scores, column_scores)
+        if positions:
+            return attend_with_wide_heads(query, key, value, *positions)
+        return scaled_dot_product_attention(query[None], key[None], value[None])[0]
+    of_windows, of_photos = FASTEST_ON_CPU.get(query.dtype, (fused, fused))
+    kernel = of_windows if positions and query.shape[1] <= WINDOW_TOKENS else of_photos
+    return attend_in_blocks(kernel, query, key, value, *positions)
 
 
-def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, row_scores: Tensor, column_scores: Tensor) -> Tensor:
-    """`attend` for a few queries at a time, with the bias of these alone."""
+def attend_in_blocks(kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
+    """`attend` for a few queries at a time, with the scores of these alone."""
+    query, key, value = (part.contiguous() for part in (query, key, value))  # each block would copy them otherwise
     attended = torch.empty_like(query)
     for heads, queries in _blocks(*query.shape[:2]):
-        rows, columns = row_scores[heads, queries], column_scores[heads, queries]
-        bias = (rows[..., :, None] + columns[..., None, :]).flatten(2)  # (n, t, R, C) -> (n, t, T)
-        attended[heads, queries] = scaled_dot_product_attention(
-            query[None, heads, queries], key[None, heads], value[None, heads], attn_mask=bias[None]
-        )[0]
+        biases = [one[heads, queries] for one in positions]
+        attended[heads, queries] = kernel(query[heads, queries], key[heads], value[heads], *biases)
     return attended
+
+
+def fused(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
+    """Torch's own attention, with the bias written out: (n, t, D) for t of the queries of n heads."""
+    bias = None
+    if positions:
+        rows, columns = positions
+        bias = (rows[..., :, None] + columns[..., None, :]).flatten(2)[None]  # (1, n, t, T)
+    return scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias)[0]
+
+
+def added(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
+    """Two matrix products, between which the bias is added in place."""
+    keys = key.transpose(1, 2).contiguous()  # twice as fast as a product with the transposed view
+    scores = torch.bmm(query * query.shape[-1] ** -0.5, keys)  # (n, t, T)
+    if positions:
+        rows, columns = positions
+        grid = scores.unflatten(2, (rows.shape[-1], columns.shape[-1]))
+        grid += rows[..., :, None]
+        grid += columns[..., None, :]
+    return torch.bmm(scores.softmax(-1), value)
+
+
+def folded(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
+    """Two matrix products, the first of which adds the bias: of wide queries and keys, as below."""
+    query, key = _widened(query, key, *positions)
+    return torch.bmm(torch.bmm(query, key.transpose(1, 2)).softmax(-1), value)
+
+
+# For windows with positions, and for all else. docs/performance/compare_choices.py compares the kernels: torch's own is
+# the fastest in float32, and far from it in bfloat16.
+FASTEST_ON_CPU: dict[torch.dtype, tuple[Kernel, Kernel]] = {torch.bfloat16: (folded, added)}
 
 
 def attend_with_wide_heads(
@@ -125,14 +158,19 @@ def attend_with_wide_heads(
 ) -> Tensor:
     """`attend` without a bias: queries carry their scores for rows and columns, keys tell where they are.
 
-    The kernels without a bias want heads of one width, so that the values are filled up with zeros.
+    torch's kernels without a bias want heads of one width, so that the values are filled up with zeros.
     """
-    places = _places(row_scores.shape[-1], column_scores.shape[-1], key)  # (T, R + C)
     width = query.shape[-1]
-    query = torch.cat([query * width**-0.5, row_scores, column_scores], dim=-1)  # (N, T, D + R + C)
-    key = torch.cat([key, places.expand(len(key), -1, -1)], dim=-1)
-    value = pad(value, (0, places.shape[-1]))
+    query, key = _widened(query, key, row_scores, column_scores)
+    value = pad(value, (0, query.shape[-1] - width))
     return scaled_dot_product_attention(query[None], key[None], value[None], scale=1.0)[0, ..., :width]
+
+
+def _widened(query: Tensor, key: Tensor, row_scores: Tensor, column_scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys whose products have the scale and the bias in them: (n, t, D + R + C), (n, T, D + R + C)."""
+    places = _places(row_scores.shape[-1], column_scores.shape[-1], key)  # (T, R + C)
+    query = torch.cat([query * query.shape[-1] ** -0.5, row_scores, column_scores], dim=-1)
+    return query, torch.cat([key, places.expand(len(key), -1, -1)], dim=-1)
 
 
 def _places(rows: int, columns: int, like: Tensor) -> Tensor:

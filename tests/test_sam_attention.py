@@ -71,16 +71,57 @@ def test_the_gradients_are_the_library_s(variant, checkpoints):
         torch.testing.assert_close(found.grad, expected.grad, atol=1e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("sides", [(3, 5), (8, 8)])
-def test_blocks_and_wide_heads_agree_with_the_bias_written_out(sides):
+def drawn_heads(sides: tuple[int, int], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    """Queries, keys, values, and the scores of rows and of columns, for six heads."""
     tokens = sides[0] * sides[1]
     generator = torch.Generator().manual_seed(0)
-    query, key, value = torch.randn(3, 6, tokens, 8, generator=generator, dtype=torch.float64)
-    rows, columns = (torch.randn(6, tokens, side, generator=generator, dtype=torch.float64) for side in sides)
-    bias = (rows[..., :, None] + columns[..., None, :]).flatten(2)
-    expected = (query @ key.transpose(1, 2) / 8**0.5 + bias).softmax(-1) @ value
-    for attend in (sam_attention.attend_in_blocks, sam_attention.attend_with_wide_heads):
-        torch.testing.assert_close(attend(query, key, value, rows, columns), expected, atol=1e-12, rtol=0)
+    shapes = [(6, tokens, width) for width in (8, 8, 8, *sides)]
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
+
+
+def attention(query, key, value, rows=None, columns=None):
+    """As it is defined, with the bias written out."""
+    bias = 0 if rows is None else (rows[..., :, None] + columns[..., None, :]).flatten(2)
+    return (query @ key.transpose(1, 2) / query.shape[-1] ** 0.5 + bias).softmax(-1) @ value
+
+
+@pytest.mark.parametrize("sides", [(3, 5), (8, 8)])
+@pytest.mark.parametrize("positions", [True, False])
+@pytest.mark.parametrize("kernel", [sam_attention.fused, sam_attention.added, sam_attention.folded])
+@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+def test_kernels_agree_with_attention_as_it_is_defined(sides, positions, kernel, block, monkeypatch):
+    if kernel is sam_attention.folded and not positions:
+        return  # it has nothing to fold
+    monkeypatch.setattr(sam_attention, "BLOCK", block)
+    parts = drawn_heads(sides)[: 5 if positions else 3]
+    found = sam_attention.attend_in_blocks(kernel, *parts)
+    torch.testing.assert_close(found, attention(*parts), atol=1e-12, rtol=0)
+    if positions:
+        torch.testing.assert_close(sam_attention.attend_with_wide_heads(*parts), found, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("positions", [True, False])
+@pytest.mark.parametrize("side", [4, 33])  # a window, and more than that
+def test_each_precision_has_its_kernels(dtype, positions, side, monkeypatch):
+    used = []
+
+    def named(kernel):
+        def run(*parts):
+            used.append(kernel.__name__)
+            return kernel(*parts)
+
+        return run
+
+    own = {key: tuple(map(named, kernels)) for key, kernels in sam_attention.FASTEST_ON_CPU.items()}
+    monkeypatch.setattr(sam_attention, "FASTEST_ON_CPU", own)
+    parts = drawn_heads((side, side), dtype)[: 5 if positions else 3]
+    found = sam_attention.attend(*parts).double()
+    expected = attention(*(part.double() for part in parts))
+    error = (found - expected).norm() / expected.norm()
+    assert error < (0.02 if dtype == torch.bfloat16 else 1e-6)
+    kernel = "folded" if positions and side == 4 else "added"
+    assert set(used) == ({kernel} if dtype == torch.bfloat16 else set())
 
 
 def test_eager_attention_stays_the_library_s():
@@ -123,21 +164,23 @@ def necessary(width: int) -> int:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", VIT)
-def test_no_more_work_and_memory_than_necessary(name):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_more_work_and_memory_than_necessary(name, dtype):
     width, heads = VIT[name]
     config = SamVisionConfig(
         hidden_size=width, num_attention_heads=heads, num_hidden_layers=2, global_attn_indexes=[1]
     )
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
-        library, ours = SamVisionEncoder(config), EvfSamVisionEncoder(config)
-        photo = torch.empty(1, 3, 1024, 1024)
+        library, ours = SamVisionEncoder(config).to(dtype), EvfSamVisionEncoder(config).to(dtype)
+        photo = torch.empty(1, 3, 1024, 1024, dtype=dtype)
     counts = {}
     for encoder in (library, ours):
         with FlopCounterMode(display=False) as flops, LargestTensor() as largest:
             encoder(photo)
         counts[encoder] = flops.get_total_flops(), largest.elements
-    assert counts[ours][0] == pytest.approx(necessary(width), rel=1e-3)
+    wider = 0 if dtype == torch.float32 else 2 * heads * 25 * 196**2 * (14 + 14)  # queries and keys of windows
+    assert counts[ours][0] == pytest.approx(necessary(width) + wider, rel=1e-3)
     assert counts[ours][0] < counts[library][0]
     assert counts[ours][1] == 4096 * 4 * width  # inside the MLP
     assert counts[library][1] >= heads * 4096**2

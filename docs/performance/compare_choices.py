@@ -1,4 +1,4 @@
-"""Writes compare_choices.json: ways to compute the same thing, timed in turns, in float32 on this machine's CPU."""
+"""Writes compare_choices.json: ways to compute the same thing, timed in turns on this machine's CPU."""
 
 import json
 import math
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from modeling_evf_sam import EvfSamModel
-from modeling_evf_sam.sam_attention import attend_in_blocks, attend_with_wide_heads
+from modeling_evf_sam.sam_attention import added, attend_in_blocks, attend_with_wide_heads, folded, fused
 
-REPEATS = 15
+REPEATS = 7
 GRIDS = {"a photo (64 x 64 tokens)": 64, "a window (14 x 14 tokens)": 14}
 HEADS = {"ViT-B": (12, 64), "ViT-H": (16, 80)}
 BEIT3 = {"BEIT-3 base": 768, "BEIT-3 large": 1024}
@@ -28,13 +28,14 @@ def attend_with_bias(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, co
     return scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias[None])[0]
 
 
-def attentions(heads: int, width: int, side: int) -> Ways:
+def attentions(heads: int, width: int, side: int, dtype: torch.dtype) -> Ways:
     """SAM's attention of one layer, on one photo or on the windows that make up one."""
     windows = math.ceil(64 / side) ** 2
-    query, key, value = torch.randn(3, windows * heads, side * side, width)
-    scores = torch.randn(2, windows * heads, side * side, side)
-    ways = {"bias written out": attend_with_bias, "blocks": attend_in_blocks, "wide heads": attend_with_wide_heads}
-    return {name: partial(way, query, key, value, *scores) for name, way in ways.items()}
+    shapes = [(windows * heads, side * side, size) for size in (width, width, width, side, side)]
+    ways: Ways = {"bias written out": attend_with_bias, "wide heads": attend_with_wide_heads}
+    ways |= {f"blocks, {kernel.__name__}": partial(attend_in_blocks, kernel) for kernel in (fused, added, folded)}
+    inputs = [torch.randn(shape).to(dtype) for shape in shapes]
+    return {name: partial(way, *inputs) for name, way in ways.items()}
 
 
 def projections(width: int, tokens: int) -> Ways:
@@ -66,9 +67,10 @@ def compilations(count: int) -> dict[str, Ways]:
 def compare() -> dict[str, dict[str, float]]:
     """Median seconds of each way of each choice."""
     choices = {
-        f"{model}, attention in {name}": attentions(*shape, side)
+        f"{model}, attention in {name}, {str(dtype)[6:]}": attentions(*shape, side, dtype)
         for model, shape in HEADS.items()
         for name, side in GRIDS.items()
+        for dtype in (torch.float32, torch.bfloat16)
     }
     choices |= {f"{name}, q, k and v": projections(width, 197) for name, width in BEIT3.items()}
     choices |= compilations(8)
