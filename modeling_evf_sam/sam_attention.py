@@ -49,7 +49,8 @@ class EvfSamVisionLayer(SamVisionLayer):
         attended = attend(query, key, value, *self._position_scores(query, side))
         attended = attended.view(batch, down, right, heads, *side, -1).permute(0, 1, 4, 2, 5, 3, 6)
         attended = attended.reshape(batch, down * side[0], right * side[1], width)
-        return self.attn.proj(attended[:, :rows, :columns].contiguous())  # or a product for each row of tokens
+        attended = attended[:, :rows, :columns].contiguous()  # or it would be a product for each row of tokens
+        return self.attn.proj(attended)
 
     def _position_scores(self, query: Tensor, side: tuple[int, int]) -> tuple[Tensor, Tensor] | tuple[()]:
         """How much each query (N, T, D) likes each row of keys, (N, T, R), and each column, (N, T, C)."""
@@ -113,7 +114,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Ten
 
 def attend_in_blocks(kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
     """`attend` for a few queries at a time, with the scores of these alone."""
-    query, key, value = (part.contiguous() for part in (query, key, value))  # each block would copy them otherwise
     attended = torch.empty_like(query)
     for heads, queries in _blocks(*query.shape[:2]):
         biases = [one[heads, queries] for one in positions]
@@ -148,8 +148,8 @@ def folded(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Ten
     return torch.bmm(torch.bmm(query, key.transpose(1, 2)).softmax(-1), value)
 
 
-# For windows with positions, and for all else. docs/performance/compare_choices.py compares the kernels: torch's own is
-# the fastest in float32, and far from it in bfloat16.
+# For windows with positions, and for all else. docs/performance/compare_choices.py compares the kernels: torch's own
+# is the fastest in float32, and far from it in bfloat16.
 FASTEST_ON_CPU: dict[torch.dtype, tuple[Kernel, Kernel]] = {torch.bfloat16: (folded, added)}
 
 

@@ -131,6 +131,13 @@ def test_the_last_layer_is_computed_for_first_tokens_alone():
     assert saved > 0.03 * counts[None]
 
 
+def test_linear_layers_take_all_photos_at_once(model):
+    """A slice of the tokens, as it lies in memory, would be multiplied photo by photo, with a copy of the weights."""
+    with torch.no_grad(), torch.profiler.profile() as profiled:
+        model(torch.randn(3, 3, 32, 32), torch.full((3, 5), 7))
+    assert "aten::bmm" not in {event.key for event in profiled.key_averages()}
+
+
 def test_nothing_to_read(model):
     with pytest.raises(ValueError, match="give pixel_values, input_ids, or both"):
         model()

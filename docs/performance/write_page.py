@@ -26,11 +26,11 @@ python docs/performance/write_page.py    # this page
 
 How it is measured: after one run that is not timed, everything is run in turns, so that drift of the machine hits all
 alike; the tables give the median and the fastest and slowest run. FLOPs are counted operator by operator in our own
-calls and in those of transformers, 2 for a multiply-add. The share of peak compares FLOP per second with a product of
-square matrices in the same run and precision; on a CPU without arithmetic in bfloat16 that product is slow and the
-share says little. Memory is what a call takes on top of weights and inputs: on a GPU torch's own count, on a CPU the
-growth of the process as the system sees it, every millisecond, which is coarse below 100 MB. Photos are noise of 640 x
-480 pixels, as neither content nor weights change the work.
+calls and in those of transformers, 2 for a multiply-add. The share of peak compares FLOP per second with the largest
+linear layer of the image encoder alone, on as many tokens, in the same run and precision; on a CPU without arithmetic
+in bfloat16 that layer is slow and the share says little. Memory is what a call takes on top of weights and inputs: on
+a GPU torch's own count, on a CPU the growth of the process as the system sees it, every millisecond, which is coarse
+below 100 MB. Photos are noise of 640 x 480 pixels, as neither content nor weights change the work.
 
 transformers' image encoder is that of its `SamModel` with SDPA attention, the same sizes and the same weights. "A call
 for each sentence" is how the original works: the photo is encoded again for every sentence, here by this package's

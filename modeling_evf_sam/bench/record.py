@@ -21,6 +21,7 @@ from modeling_evf_sam.bench.stages import (
     SEPARATE,
     TRANSFORMERS,
     Calls,
+    largest_product,
     matrix_product,
     sentences,
     transformers_encoder,
@@ -91,8 +92,9 @@ def run_benchmark(
 
 
 def _compared(calls: Calls, baseline: SamVisionModel | None) -> list[Action]:
-    """The encoder of transformers, and matrix products of the device, in float32 and in the model's precision."""
-    actions = [matrix_product(calls.model.device, name) for name in dict.fromkeys(("float32", calls.precision))]
+    """The encoder of transformers, and the encoder's largest product, in float32 and in the model's precision."""
+    sizes, device = largest_product(calls.model, calls.pixel_values[:1]), calls.model.device
+    actions = [matrix_product(sizes, device, name) for name in dict.fromkeys(("float32", calls.precision))]
     if baseline is not None:
         dtypes = dict.fromkeys((torch.float32, calls.model.dtype))
         encoders = [baseline if dtype == torch.float32 else copy.deepcopy(baseline).to(dtype) for dtype in dtypes]

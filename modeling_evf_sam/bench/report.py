@@ -21,8 +21,8 @@ def headline(record: dict[str, Any]) -> str:
 def rows(record: dict[str, Any]) -> Iterator[list[str]]:
     """Rows for `COLUMNS`: median and spread (fastest to slowest) of the timed runs.
 
-    `of peak` compares FLOP per second with the matrix products of the same run and precision; `memory` is what a run
-    took on top of weights and inputs.
+    `of peak` compares FLOP per second with the encoder's largest linear layer alone, in the same run and precision;
+    `memory` is what a run took on top of weights and inputs.
     """
     for entry in record["measurements"]:
         name = entry["what"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import cycle, islice, product
+from math import prod
 from typing import Any
 
 import torch
@@ -18,7 +19,6 @@ from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 PHOTO_SIZE = (640, 480)  # width and height, as most photos of COCO
-PRODUCT_SIDES = {"cpu": 1024, "cuda": 8192}  # of square matrices that are large enough for a device's best rate
 
 INT8 = "int8"  # a precision beside torch's names for the others
 
@@ -141,12 +141,29 @@ def transformers_encoding(encoder: nn.Module, pixel_values: Tensor) -> Action:
     return Action(what=TRANSFORMERS, dtype=str(dtype).removeprefix("torch."), run=lambda: encoder(pixel_values))
 
 
-def matrix_product(device: torch.device, precision: str) -> Action:
-    """A product of square matrices, as linear layers have it: the rate that a device reaches in a precision."""
-    side = PRODUCT_SIDES.get(device.type, 2048)
+def largest_product(model: EvfSamModel, pixel_values: Tensor) -> tuple[int, int, int]:
+    """Tokens, inputs and outputs of the linear layer in the image encoder that costs the most."""
+    found: list[tuple[int, int, int]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found.append((output[..., 0].numel(), inputs[0].shape[-1], output.shape[-1]))
+
+    layers = [module for module in model.sam.vision_encoder.modules() if hasattr(module, "in_features")]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        model.get_image_embeddings(pixel_values)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(found, key=prod)
+
+
+def matrix_product(sizes: tuple[int, int, int], device: torch.device, precision: str) -> Action:
+    """A linear layer of these sizes alone: the best rate that a device can reach in a precision with such layers."""
+    tokens, inputs, outputs = sizes
     dtype = torch.float32 if precision == INT8 else getattr(torch, precision)
-    layer = nn.Sequential(nn.Linear(side, side, bias=False, device=device, dtype=dtype))
-    tokens = torch.randn(side, side, device=device, dtype=dtype)
+    layer = nn.Sequential(nn.Linear(inputs, outputs, bias=False, device=device, dtype=dtype))
+    hidden_states = torch.randn(tokens, inputs, device=device, dtype=dtype)
     if precision == INT8:
         quantize_linear_layers(layer)
-    return Action(what=PRODUCT, dtype=precision, run=lambda: layer(tokens))
+    return Action(what=PRODUCT, dtype=precision, run=lambda: layer(hidden_states))

@@ -5,7 +5,7 @@ import torch
 
 from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.bench.measuring import count_flops
-from modeling_evf_sam.bench.stages import transformers_encoder
+from modeling_evf_sam.bench.stages import largest_product, matrix_product, transformers_encoder
 from tests.golden import SYSTEMS, golden_config
 from tests.live_bytes import peak_bytes
 
@@ -55,6 +55,17 @@ def test_encoder_needs_no_more_than_that_of_transformers(model):
         encoder(pixels).last_hidden_state, model.get_image_embeddings(pixels), atol=1e-5, rtol=0
     )
     assert peak_bytes(lambda: model.get_image_embeddings(pixels)) <= peak_bytes(lambda: encoder(pixels))
+
+
+@torch.no_grad()
+def test_the_peak_is_that_of_the_largest_linear_layer():
+    model = EvfSamModel(golden_config())
+    vision = model.config.sam_config.vision_config
+    tokens = (vision.image_size // vision.patch_size) ** 2
+    sizes = largest_product(model, torch.randn(1, 3, vision.image_size, vision.image_size))
+    assert (sizes[0], sorted(sizes[1:])) == (tokens, sorted((vision.hidden_size, vision.mlp_dim)))
+    action = matrix_product(sizes, torch.device("cpu"), "float32")
+    assert count_flops(action.run) == 2 * tokens * vision.hidden_size * vision.mlp_dim
 
 
 def test_attention_is_counted_whatever_kernel_computes_it():
