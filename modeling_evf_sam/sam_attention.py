@@ -130,7 +130,7 @@ def attend_with_wide_heads(
     places = _places(row_scores.shape[-1], column_scores.shape[-1], key)  # (T, R + C)
     width = query.shape[-1]
     query = torch.cat([query * width**-0.5, row_scores, column_scores], dim=-1)  # (N, T, D + R + C)
-    key = torch.cat([key, places.expand(len(key), -1, -1)], dim=-1)
+    key = torch.cat([key, places.expand(key.shape[0], -1, -1)], dim=-1)
     value = pad(value, (0, places.shape[-1]))
     return scaled_dot_product_attention(query[None], key[None], value[None], scale=1.0)[0, ..., :width]
 
