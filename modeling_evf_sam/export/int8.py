@@ -32,29 +32,31 @@ def quantize_onnx(folder: Path) -> None:
     Scales that are found on photos beforehand are no faster on a CPU, and twice as far off.
     """
     from onnxruntime.quantization import quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     for name in ENCODERS:
         file = folder / f"{name}.onnx"
         large = file.with_suffix(".onnx.data").exists()
-        with _replacing(folder) as narrow:
-            logging.disable(logging.WARNING)  # of steps that torch's files do not need
+        with tempfile.TemporaryDirectory() as work, _replacing(folder) as narrow:
+            folded = Path(work, file.name)  # weights stand where quantisation looks for them
+            quant_pre_process(file, folded, skip_symbolic_shape=True, save_as_external_data=large)
             quantize_dynamic(
-                file,
+                folded,
                 narrow / file.name,
-                nodes_to_quantize=_linear_layers(file),
+                op_types_to_quantize=["MatMul", "Gemm"],
+                nodes_to_exclude=_products_with_stacks(folded),
                 per_channel=True,
                 use_external_data_format=large,
             )
-            logging.disable(logging.NOTSET)
 
 
-def _linear_layers(file: Path) -> list[str]:
-    """Names of the products with a matrix of weights."""
+def _products_with_stacks(file: Path) -> list[str]:
+    """Names of the products with a stack of matrices, such as codes of positions: scales for them are not computed."""
     import onnx
 
     graph = onnx.load(file, load_external_data=False).graph
-    matrices = {weight.name for weight in graph.initializer if len(weight.dims) == 2}
-    return [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in matrices]
+    stacks = {weight.name for weight in graph.initializer if len(weight.dims) > 2}
+    return [node.name for node in graph.node if node.op_type == "MatMul" and stacks.intersection(node.input)]
 
 
 def quantize_openvino(folder: Path, views: Views, photos: Sequence[Photo]) -> None:
