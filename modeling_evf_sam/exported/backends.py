@@ -40,8 +40,10 @@ def open_openvino(file: Path, dtype: str) -> Run:
         raise ValueError(f"openvino computes in {' or '.join(hints)}, not in {dtype}: choose another --dtype")
     import openvino
 
-    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": hints[dtype]})
-    names = [output.any_name for output in compiled.outputs]
+    core = openvino.Core()
+    model = core.read_model(file)
+    names = [output.any_name for output in model.outputs]  # the only ones: compiling adds others
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hints[dtype]})
     return lambda inputs: dict(zip(names, compiled(inputs).values(), strict=True))
 
 
