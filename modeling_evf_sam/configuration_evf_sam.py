@@ -29,7 +29,6 @@ PROMPT_FEATURES: dict[str, tuple[PromptFeature, ...]] = {
     "text": ("text_cls",),
 }
 TINY_VISION = {"hidden_size": 192, "num_attention_heads": 3, "initializer_range": 0.02}  # EfficientSAM-Ti
-PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
 
 
 @strict

@@ -176,7 +176,7 @@ class Beit3Embeddings(nn.Module):
     def embed_image(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, s, s) -> [CLS] and patches, row by row: (B, 1 + P, D)."""
         patches = self.patch_projection(pixel_values.to(self.patch_projection.weight.dtype)).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         return tokens + self.vision_positions.weight[POSITION_OFFSET:]
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -334,7 +334,7 @@ class Beit3Model(Beit3PreTrainedModel):
         """Let every token attend to all vision tokens and to the words that are not padding."""
         if attention_mask is None:
             return None
-        vision = attention_mask.new_ones(len(attention_mask), hidden_states.shape[1] - attention_mask.shape[1])
+        vision = attention_mask.new_ones(attention_mask.shape[0], hidden_states.shape[1] - attention_mask.shape[1])
         return create_bidirectional_mask(
             config=self.config,
             inputs_embeds=hidden_states,

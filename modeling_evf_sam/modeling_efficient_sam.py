@@ -205,7 +205,7 @@ class EfficientSamMaskDecoder(nn.Module):
         """
         # 1. Learned output tokens, then the prompt's.
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # (1 + masks, D)
-        batch, prompts = len(image_embeddings), 1
+        batch, prompts = image_embeddings.shape[0], 1
         if sparse_prompt_embeddings is not None:
             prompts = sparse_prompt_embeddings.shape[1]
         tokens = output_tokens.expand(batch, prompts, -1, -1)

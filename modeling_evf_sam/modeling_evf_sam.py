@@ -23,9 +23,17 @@ from .modeling_beit3 import Beit3Attention, Beit3Layer
 from .multimodal_encoders import EvfSamProjector, multimodal_encoder
 from .presets import PRESETS
 from .pretrained_evf_sam import LoadReleaseMixin, PushCodeMixin, StrictLoadingMixin
-from .prompts_evf_sam import groups_of_equal_prompts, present_sentences, scatter
-from .sam_families import SamFamily, sam_family
-from .sam_models import MEMORY_TENSORS, SAM_MODELS, DecodedPrompts, expected_ious, presence_head
+from .sam_families import SamFamily, as_levels, sam_family
+from .sam_models import (
+    MEMORY_TENSORS,
+    SAM_MODELS,
+    DecodedPrompts,
+    decode_in_groups,
+    expected_ious,
+    presence_head,
+    present_sentences,
+    scatter,
+)
 
 # Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
 FULL_VIEW = 1024  # pixels
@@ -135,7 +143,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
         """Encode photos once, for any number of sentences.
 
         Args:
-            pixel_values: (B, 3, S, S) SAM's view of each photo.
+            pixel_values: (B, 3, S, S) SAM's view of each photo, on any device.
             chunk_size: photos to encode at a time, which bounds the memory. Default: all where gradients are
                 computed, otherwise as many as have the pixels of one view of 1024 x 1024.
 
@@ -144,10 +152,10 @@ class EvfSamModel(EvfSamPreTrainedModel):
             (B, D/4, S/8, S/8), (B, D, S/16, S/16).
         """
         views = pixel_values.split(self._chunk_size(chunk_size, 1))
-        chunks = [self.family.encode(self.sam, chunk.to(self.dtype)) for chunk in views]
+        chunks = [self.family.encode(self.sam, chunk.to(self.device, self.dtype)) for chunk in views]
         if len(chunks) == 1:
             return chunks[0]
-        joined = [torch.cat(level) for level in zip(*map(_as_levels, chunks), strict=True)]
+        joined = [torch.cat(level) for level in zip(*map(as_levels, chunks), strict=True)]
         return joined[0] if isinstance(chunks[0], Tensor) else joined
 
     def _chunk_size(self, given: int | None, full_size: int) -> int:
@@ -298,13 +306,13 @@ class EvfSamModel(EvfSamPreTrainedModel):
         # 3. The mask decoder reads the token, after points and boxes, over the photo.
         given = {"points": input_points, "labels": input_labels, "boxes": input_boxes, "masks": input_masks}
         prompts = {name: prompt[present] for name, prompt in given.items() if prompt is not None}
-        decoded = self._decode(
-            image_embeddings,
+        decoded = decode_in_groups(
+            partial(self.decode_prompts, multimask_output=multimask_output),
+            as_levels(image_embeddings),
             present.nonzero()[:, 0],
             prompt_embeds[present],
             prompts,
-            multimask_output=multimask_output,
-            chunk_size=self._chunk_size(prompt_chunk_size, FULL_VIEW_SENTENCES),
+            self._chunk_size(prompt_chunk_size, FULL_VIEW_SENTENCES),
         )
         output = EvfSamOutput(
             pred_masks=scatter(decoded.masks, present),
@@ -331,27 +339,6 @@ class EvfSamModel(EvfSamPreTrainedModel):
             output.loss = torch.stack([self.config.loss_weights[name] * loss for name, loss in losses.items()]).sum()
         return output
 
-    def _decode(
-        self,
-        image_embeddings: Tensor | list[Tensor],
-        photo: Tensor,
-        prompt_embeds: Tensor,
-        prompts: dict[str, Tensor],
-        *,
-        multimask_output: bool,
-        chunk_size: int,
-    ) -> DecodedPrompts:
-        """What becomes of N sentences; `photo` (N,) tells which photo each is about."""
-        levels = _as_levels(image_embeddings)
-        groups = list(groups_of_equal_prompts(prompts, len(photo), photo.device, chunk_size))
-        decoded = [
-            self.decode_prompts([level[photo[rows]] for level in levels], prompt_embeds[rows], group, multimask_output)
-            for rows, group in groups
-        ]
-        back = torch.cat([rows for rows, _ in groups]).argsort()
-        joined = (None if parts[0] is None else torch.cat(parts)[back] for parts in zip(*decoded, strict=True))
-        return DecodedPrompts(*joined)  # type: ignore[arg-type]
-
     def decode_prompts(
         self, levels: list[Tensor], prompt_embeds: Tensor, prompts: dict[str, Tensor], multimask_output: bool = False
     ) -> DecodedPrompts:
@@ -375,14 +362,14 @@ class EvfSamModel(EvfSamPreTrainedModel):
         positions = self.sam.get_image_wide_positional_embeddings().to(self.dtype)
         masks, scores, *more = self.sam.mask_decoder(
             **self.family.decoder_inputs(levels),
-            image_positional_embeddings=positions.expand(len(prompt_embeds), -1, -1, -1),
+            image_positional_embeddings=positions.expand(prompt_embeds.shape[0], -1, -1, -1),
             sparse_prompt_embeddings=text if sparse is None else torch.cat([sparse.to(text.dtype), text], dim=2),
             dense_prompt_embeddings=dense,
             multimask_output=multimask_output or best_of_three,
         )
         masks, scores = masks[:, 0], scores[:, 0]  # (N, 1, M, h, w) -> (N, M, h, w)
         if best_of_three:
-            rows, best = torch.arange(len(scores), device=scores.device), scores.argmax(1)
+            rows, best = torch.arange(scores.shape[0], device=scores.device), scores.argmax(1)
             masks, scores = masks[rows, best][:, None], scores[rows, best][:, None]
         return DecodedPrompts(
             masks=masks,
@@ -391,10 +378,6 @@ class EvfSamModel(EvfSamPreTrainedModel):
             presence_logits=None if self.presence_head is None else self.presence_head(prompt_embeds),
             object_score_logits=more[1][:, 0, 0] if more else None,  # SAM-2's decoder gives tokens and these
         )
-
-
-def _as_levels(image_embeddings: Tensor | list[Tensor]) -> list[Tensor]:
-    return [image_embeddings] if isinstance(image_embeddings, Tensor) else image_embeddings
 
 
 __all__ = ["EvfSamModel", "EvfSamOutput", "EvfSamPreTrainedModel"]

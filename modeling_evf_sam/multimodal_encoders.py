@@ -132,7 +132,7 @@ class EvfSamViltEncoder(ViltModel):
     def _embed_image(self, pixel_values: Tensor) -> Tensor:
         """(N, 3, s, s) -> [CLS] and patches, row by row: (N, 1 + P, D)."""
         patches = self.embeddings.patch_embeddings(pixel_values).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.embeddings.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.embeddings.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         tokens = self.embeddings.dropout(tokens + self.embeddings.position_embeddings)
         return tokens + self.embeddings.token_type_embeddings.weight[1]
 

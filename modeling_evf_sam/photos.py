@@ -6,16 +6,19 @@ The one place where files are opened and photos turned, so that width and height
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
+
+if TYPE_CHECKING:
+    import torch
 
 # Pillow's own bound against decompression bombs: 89 megapixels take about 1 GB as float32.
 MAX_PIXELS = 89_478_485
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
-Photo = str | Path | Image.Image | np.ndarray | torch.Tensor
+Photo = Union[str, Path, Image.Image, np.ndarray, "torch.Tensor"]
 
 
 def open_photo(path: str | Path) -> Image.Image:
@@ -95,11 +98,12 @@ def rgb_photos(images: Photo | Sequence[Photo]) -> list[Image.Image]:
     return photos
 
 
-def _image_from_array(array: np.ndarray | torch.Tensor) -> Image.Image:
-    if not isinstance(array, (np.ndarray, torch.Tensor)):
+def _image_from_array(array: Any) -> Image.Image:
+    is_tensor = hasattr(array, "detach")  # nothing has it where torch is not installed
+    if not is_tensor and not isinstance(array, np.ndarray):
         raise ValueError(f"a photo is a path, a PIL image, an array or a tensor, not {type(array).__name__}")
     shape = tuple(array.shape)
-    if isinstance(array, torch.Tensor):
+    if is_tensor:
         array = array.detach().cpu()
         array = array.float() if array.is_floating_point() else array  # numpy has no bfloat16
         array = (array.permute(1, 2, 0) if array.ndim == 3 else array).numpy()  # (C, H, W) -> (H, W, C)

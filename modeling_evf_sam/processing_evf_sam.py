@@ -1,10 +1,10 @@
 """Photos, sentences, points, boxes and target masks -> the model's tensors; and its logits -> masks."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
@@ -20,19 +20,17 @@ from .image_processing_evf_sam import (
 from .photos import Photo
 from .pretrained_evf_sam import HOOKS, PushCodeMixin
 from .prompts_evf_sam import (
+    SEMANTIC_TOKEN,
     SPATIAL_PROMPTS,
+    Tokens,
     check_counts,
-    checked_masks,
+    check_masks,
     nesting,
-    present_sentences,
     refuse,
     spatial_prompts,
-    stack,
     target_masks,
-    where,
 )
-
-SEMANTIC_TOKEN = "[semantic]"
+from .sam_models import present_sentences
 
 
 class EvfSamTextKwargs(TypedDict, total=False):
@@ -189,12 +187,15 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         inputs.update(self._encode(sentences, flags, **settings["text_kwargs"]))
         if images is not None:
             prompts = {name: nest(name, values) for name, values in spatial.items()}
-            inputs.update(spatial_prompts(prompts, inputs["original_sizes"], inputs["reshaped_input_sizes"]))
+            sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
+            inputs.update(_tensors(spatial_prompts(prompts, *sizes)))
         if input_masks is not None:
-            inputs["input_masks"] = checked_masks(input_masks, inputs["input_ids"])
+            inputs["input_masks"] = torch.as_tensor(input_masks)
+            check_masks(inputs["input_masks"].shape, *inputs["input_ids"].shape[:2])
         if labels is not None:
             labels = labels if isinstance(images, (list, tuple)) else [labels]
-            inputs["labels"] = target_masks(labels, sentences, inputs["original_sizes"])
+            targets = target_masks(labels, sentences, inputs["original_sizes"].tolist())
+            inputs["labels"] = [torch.from_numpy(masks) for masks in targets]
         return _converted(inputs, tensor_type)
 
     def post_process_referring_segmentation(
@@ -291,6 +292,21 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
                 logits=(resize_mask_logits(mask[None], size, *view, reshaped_size)[0] for mask in logits),
             )
 
+    @property
+    def tokens(self) -> Tokens:
+        """How sentences become tokens."""
+        start, end = self.tokenizer("")["input_ids"]  # <s> and </s> in XLM-R, [CLS] and [SEP] in BERT
+        return Tokens(
+            backend=self.tokenizer.backend_tokenizer,
+            special=self.tokenizer.all_special_tokens,
+            start=start,
+            end=end,
+            pad=self.tokenizer.pad_token_id,
+            semantic=self.tokenizer.get_added_vocab().get(SEMANTIC_TOKEN),
+            semantic_prompts=self.semantic_prompts,
+            limit=self.tokenizer.model_max_length,
+        )
+
     def _encode(
         self,
         sentences: list[list[str]],
@@ -301,54 +317,11 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         return_tensors: str | None = None,
     ) -> dict[str, Tensor]:
         """Tokens (B, P, L) and their mask."""
-        limit = min(max_length or self.tokenizer.model_max_length, self.tokenizer.model_max_length)
+        tokens = self.tokens
+        limit = min(max_length or tokens.limit, tokens.limit)
         cut = truncation not in (None, False, "do_not_truncate")
-        rows = [
-            [
-                self._token_ids(sentence, flag, limit if cut else None, where(photo, index))
-                for index, (sentence, flag) in enumerate(zip(row, flags, strict=True))
-            ]
-            for photo, (row, flags) in enumerate(zip(sentences, semantic, strict=True))
-        ]
         least = (max_length or limit) if padding == "max_length" else 0
-        ones = [[torch.ones_like(ids) for ids in row] for row in rows]
-        return {"input_ids": stack(rows, self.tokenizer.pad_token_id, least), "attention_mask": stack(ones, 0, least)}
-
-    def _token_ids(self, sentence: str, semantic: bool | None, cut_at: int | None, name: str) -> Tensor:
-        if not isinstance(sentence, str):
-            raise ValueError(f"{name}: {sentence!r} is not a string")
-        if semantic not in (True, False, None):
-            raise ValueError(f"{name}: semantic must be True or False, got {semantic!r}")
-        ids = self._plain_ids(sentence)
-        if not ids:
-            raise ValueError(f"{name} has no words: {sentence!r}")
-        if semantic and not self.semantic_prompts:
-            raise ValueError(f"{name}: this checkpoint was not trained for semantic prompts, leave semantic=False")
-        if semantic:
-            token = self.tokenizer.get_added_vocab().get(SEMANTIC_TOKEN)
-            ids = self._plain_ids(f"{SEMANTIC_TOKEN} {sentence}") if token is None else [token, *ids]
-        if cut_at is not None:
-            ids = ids[: cut_at - 2]
-        start, end = self.tokenizer("")["input_ids"]  # <s> and </s> in XLM-R, [CLS] and [SEP] in BERT
-        limit = self.tokenizer.model_max_length
-        if len(ids) + 2 > limit:
-            raise ValueError(f"{name} has {len(ids) + 2} tokens, the model reads {limit} at the most: shorten it")
-        return torch.tensor([start, *ids, end])
-
-    def _plain_ids(self, sentence: str) -> list[int]:
-        """Token ids of user text, without start and end.
-
-        The library's `split_special_tokens` still finds those special tokens that are also pieces of the vocabulary,
-        such as "</s>"; cutting a word inside them leaves only ordinary pieces to find.
-        """
-        backend = self.tokenizer.backend_tokenizer
-        if backend.normalizer is not None:
-            sentence = backend.normalizer.normalize_str(sentence)
-        cuts = (f"(?<={re.escape(name[0])})(?={re.escape(name[1:])})" for name in self.tokenizer.all_special_tokens)
-        inside_special = re.compile("|".join(cuts))
-        words = (word for word, _ in backend.pre_tokenizer.pre_tokenize_str(sentence))
-        parts = (part for word in words for part in inside_special.split(word))
-        return [token.id for part in parts for token in backend.model.tokenize(part)]
+        return _tensors(tokens.encode(sentences, semantic, cut_at=limit if cut else None, least=least))
 
 
 def _converted(inputs: BatchFeature, tensor_type: str | None) -> BatchFeature:
@@ -357,6 +330,10 @@ def _converted(inputs: BatchFeature, tensor_type: str | None) -> BatchFeature:
         return inputs
     arrays = {name: [one.numpy() for one in v] if isinstance(v, list) else v.numpy() for name, v in inputs.items()}
     return BatchFeature(arrays)
+
+
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
 def _tensor(values: Any) -> Tensor | None:

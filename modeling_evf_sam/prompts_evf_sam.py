@@ -1,23 +1,108 @@
-"""Prompts of photos and their sentences: from what a user gives to padded tensors, and on to groups without padding.
+"""Sentences with their points, boxes and target masks: from what a user gives to checked and padded arrays.
 
-Shapes: B photos, P sentences at the most for one photo, N sentences in all, L tokens, n points.
+Nothing here needs torch: what was exported is asked in the same way.
+
+Shapes: B photos, P sentences at the most for one photo, L tokens, n points.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, overload
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from .configuration_evf_sam import PADDING
-
+PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
+SEMANTIC_TOKEN = "[semantic]"
 SPATIAL_PROMPTS = ("input_points", "input_labels", "input_boxes")
 
 
 def where(photo: int, sentence: int) -> str:
     """How messages call a sentence."""
     return f"photo {photo}, sentence {sentence}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """How sentences become tokens.
+
+    Attributes:
+        backend: a `tokenizers.Tokenizer`.
+        special: names of its special tokens.
+        start: id of the token before each sentence.
+        end: id of the token after it.
+        pad: id of the padding.
+        semantic: id of the added token `SEMANTIC_TOKEN`; None where it is cut into pieces as other text is.
+        semantic_prompts: whether the checkpoint was trained on prompts for every pixel of a category.
+        limit: tokens of a sentence at the most, its start and end included.
+    """
+
+    backend: Any
+    special: Sequence[str]
+    start: int
+    end: int
+    pad: int
+    semantic: int | None
+    semantic_prompts: bool
+    limit: int
+
+    def encode(
+        self, sentences: list[list[str]], flags: list[list[Any]], *, cut_at: int | None = None, least: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Tokens (B, P, L) of sentences [photo][sentence], and their mask.
+
+        Args:
+            sentences: any characters; a special token's name in them is plain text.
+            flags: for each sentence whether every pixel of a category is asked for.
+            cut_at: tokens to cut a longer sentence at, rather than to refuse it.
+            least: what L is at the least.
+
+        Raises:
+            ValueError: no text, no words, too many of them, or a flag that the checkpoint was not trained for; the
+                message names the photo and sentence.
+        """
+        rows = [
+            [
+                self._ids(sentence, flag, cut_at, where(photo, index))
+                for index, (sentence, flag) in enumerate(zip(row, own, strict=True))
+            ]
+            for photo, (row, own) in enumerate(zip(sentences, flags, strict=True))
+        ]
+        ones = [[np.ones_like(ids) for ids in row] for row in rows]
+        return {"input_ids": stack(rows, self.pad, least), "attention_mask": stack(ones, 0, least)}
+
+    def _ids(self, sentence: str, semantic: bool | None, cut_at: int | None, name: str) -> np.ndarray:
+        if not isinstance(sentence, str):
+            raise ValueError(f"{name}: {sentence!r} is not a string")
+        if semantic not in (True, False, None):
+            raise ValueError(f"{name}: semantic must be True or False, got {semantic!r}")
+        ids = self._plain_ids(sentence)
+        if not ids:
+            raise ValueError(f"{name} has no words: {sentence!r}")
+        if semantic and not self.semantic_prompts:
+            raise ValueError(f"{name}: this checkpoint was not trained for semantic prompts, leave semantic=False")
+        if semantic:
+            whole = self.semantic is not None
+            ids = [self.semantic, *ids] if whole else self._plain_ids(f"{SEMANTIC_TOKEN} {sentence}")
+        if cut_at is not None:
+            ids = ids[: cut_at - 2]
+        if len(ids) + 2 > self.limit:
+            raise ValueError(f"{name} has {len(ids) + 2} tokens, the model reads {self.limit} at the most: shorten it")
+        return np.array([self.start, *ids, self.end])
+
+    def _plain_ids(self, sentence: str) -> list[Any]:
+        """Token ids of user text, without start and end.
+
+        The library's `split_special_tokens` still finds those special tokens that are also pieces of the vocabulary,
+        such as "</s>"; cutting a word inside them leaves only ordinary pieces to find.
+        """
+        if self.backend.normalizer is not None:
+            sentence = self.backend.normalizer.normalize_str(sentence)
+        cuts = (f"(?<={re.escape(name[0])})(?={re.escape(name[1:])})" for name in self.special)
+        inside_special = re.compile("|".join(cuts))
+        words = (word for word, _ in self.backend.pre_tokenizer.pre_tokenize_str(sentence))
+        parts = (part for word in words for part in inside_special.split(word))
+        return [token.id for part in parts for token in self.backend.model.tokenize(part)]
 
 
 def nesting(images: Any, text: Any) -> Callable[[str, Any], list[list[Any]]]:
@@ -108,25 +193,25 @@ def _described(values: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def stack(rows: list[list[Tensor]], fill: int, least: int = 0) -> Tensor:
+def stack(rows: list[list[np.ndarray]], fill: int, least: int = 0) -> np.ndarray:
     """(B, P, *largest size) from the values of P_i sentences of B photos, filled up with `fill`.
 
     Args:
-        rows: [photo][sentence], tensors of as many dimensions as each other.
+        rows: [photo][sentence], arrays of as many dimensions as each other.
         fill: the value of absent sentences and of what is short.
         least: what the first size is at the least.
     """
     values = [value for row in rows for value in row]
     size = [max(sides) for sides in zip(*(value.shape for value in values), strict=True)]
     size[0] = max(size[0], least)
-    stacked = torch.full((len(rows), max(map(len, rows)), *size), fill, dtype=values[0].dtype)
+    stacked = np.full((len(rows), max(map(len, rows)), *size), fill, dtype=values[0].dtype)
     for photo, row in enumerate(rows):
         for index, value in enumerate(row):
             stacked[photo, index][tuple(slice(side) for side in value.shape)] = value
     return stacked
 
 
-def spatial_prompts(prompts: Mapping[str, list[list[Any]]], sizes: Tensor, view_sizes: Tensor) -> dict[str, Tensor]:
+def spatial_prompts(prompts: Mapping[str, list[list[Any]]], sizes: Any, view_sizes: Any) -> dict[str, np.ndarray]:
     """Scale the prompts of B photos with P sentences at the most.
 
     Args:
@@ -142,7 +227,8 @@ def spatial_prompts(prompts: Mapping[str, list[list[Any]]], sizes: Tensor, view_
         ValueError: bad values; the message names the photo and sentence.
     """
     rows = []
-    for photo, (size, view_size) in enumerate(zip(sizes.flip(1), view_sizes.flip(1), strict=True)):
+    widths_first = (np.flip(np.asarray(given), 1) for given in (sizes, view_sizes))
+    for photo, (size, view_size) in enumerate(zip(*widths_first, strict=True)):
         values = zip(*(prompts[name][photo] for name in SPATIAL_PROMPTS), strict=True)
         rows.append(
             [
@@ -151,45 +237,45 @@ def spatial_prompts(prompts: Mapping[str, list[list[Any]]], sizes: Tensor, view_
             ]
         )
     stacked = {name: stack([[value[name] for value in row] for row in rows], PADDING) for name in SPATIAL_PROMPTS}
-    return {name: values for name, values in stacked.items() if not torch.all(values == PADDING)}
+    return {name: values for name, values in stacked.items() if (values != PADDING).any()}
 
 
 def _spatial_prompt(
-    points: Any, labels: Any, box: Any, *, size: Tensor, view_size: Tensor, name: str
-) -> dict[str, Tensor]:
+    points: Any, labels: Any, box: Any, *, size: np.ndarray, view_size: np.ndarray, name: str
+) -> dict[str, np.ndarray]:
     """Checked and scaled points (n, 2), labels (n,) and box (4,) of one sentence; sizes are (width, height)."""
     xy = _points(points, size, name)
-    corners = _corners(box, size, name) * view_size / size if box is not None else torch.full((4,), PADDING)
+    corners = _corners(box, size, name) * view_size / size if box is not None else np.full(4, PADDING)
     return {
-        "input_points": (xy * view_size / size).float(),
+        "input_points": (xy * view_size / size).astype(np.float32),
         "input_labels": _point_labels(labels, len(xy), name),
-        "input_boxes": corners.float().flatten(),
+        "input_boxes": corners.astype(np.float32).flatten(),
     }
 
 
-def _points(values: Any, size: Tensor, name: str) -> Tensor:
+def _points(values: Any, size: np.ndarray, name: str) -> np.ndarray:
     """(n, 2) coordinates inside a photo of `size` (width, height), float64."""
     if values is None or (hasattr(values, "__len__") and len(values) == 0):
-        return torch.zeros(0, 2, dtype=torch.float64)
+        return np.zeros((0, 2))
     check_depth(f"{name}: input_points", values, "[[x, y], ...]", 2)
     return _inside(values, size, f"{name}: points")
 
 
-def _inside(values: Any, size: Tensor, name: str) -> Tensor:
+def _inside(values: Any, size: np.ndarray, name: str) -> np.ndarray:
     try:
-        points = torch.as_tensor(np.asarray(values, dtype=np.float64))
+        points = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a list of [x, y], both numbers") from None
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"{name} must be a list of [x, y], not of shape {tuple(points.shape)}")
-    outside = ~((points >= 0) & (points <= size)).all(dim=1)  # NaN is outside as well
+        raise ValueError(f"{name} must be a list of [x, y], not of shape {points.shape}")
+    outside = ~((points >= 0) & (points <= size)).all(axis=1)  # NaN is outside as well
     if outside.any():
         width, height = size.tolist()
         raise ValueError(f"{name}: {points[outside][0].tolist()} is outside the photo, which is {width} x {height}")
     return points
 
 
-def _corners(box: Any, size: Tensor, name: str) -> Tensor:
+def _corners(box: Any, size: np.ndarray, name: str) -> np.ndarray:
     """(2, 2) corners of a box, top left and bottom right."""
     check_depth(f"{name}: input_boxes", box, "[x0, y0, x1, y1]", 1)
     if len(box) != 4:
@@ -200,110 +286,36 @@ def _corners(box: Any, size: Tensor, name: str) -> Tensor:
     return corners
 
 
-def _point_labels(values: Any, count: int, name: str) -> Tensor:
+def _point_labels(values: Any, count: int, name: str) -> np.ndarray:
     if values is None:
-        return torch.ones(count, dtype=torch.long)
+        return np.ones(count, dtype=np.int64)
     check_depth(f"{name}: input_labels", values, "[1 or 0 for each point]", 1)
     labels = np.asarray(values)
     if labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{name}: labels must be 1 or 0 for each of its {count} points")
-    return torch.as_tensor(labels.astype(np.int64))
+    return labels.astype(np.int64)
 
 
-def checked_masks(masks: Any, input_ids: Tensor) -> Tensor:
-    """Masks for the decoder to start from, (B, P, 1, h, w), for sentences (B, P, L).
-
-    Raises:
-        ValueError: their shape is another one.
-    """
-    masks = torch.as_tensor(masks)
-    if masks.ndim != 5 or masks.shape[:2] != input_ids.shape[:2] or masks.shape[2] != 1:
-        photos, sentences = input_ids.shape[:2]
-        raise ValueError(f"input_masks {tuple(masks.shape)} must have the shape ({photos}, {sentences}, 1, h, w)")
-    return masks
+def check_masks(shape: tuple[int, ...], num_photos: int, num_sentences: int) -> None:
+    """Refuse masks for the decoder to start from unless they are (B, P, 1, h, w)."""
+    if len(shape) != 5 or shape[:3] != (num_photos, num_sentences, 1):
+        raise ValueError(f"input_masks {tuple(shape)} must have the shape ({num_photos}, {num_sentences}, 1, h, w)")
 
 
-def target_masks(labels: Any, sentences: list[list[str]], sizes: Tensor) -> list[Tensor]:
-    """Target masks (P, H, W) bool of each photo, from arrays or tensors that are above zero on the object.
+def target_masks(labels: Any, sentences: list[list[str]], sizes: list[list[int]]) -> list[np.ndarray]:
+    """Target masks (P, H, W) bool of photos of these sizes, from arrays or tensors that are above zero on the object.
 
     Raises:
         ValueError: they are not one for each sentence, or not of the photo's size.
     """
     targets = []
-    rows = zip(entries("labels", labels, len(sentences), "photo"), sentences, sizes.tolist(), strict=True)
+    rows = zip(entries("labels", labels, len(sentences), "photo"), sentences, sizes, strict=True)
     for photo, (masks, row, size) in enumerate(rows):
-        target = torch.zeros(len(row), *size, dtype=torch.bool)
+        target = np.zeros((len(row), *size), dtype=bool)
         for index, mask in enumerate(entries(f"labels, photo {photo}", masks, len(row), "sentence")):
             mask = np.asarray(mask)
             if mask.shape != tuple(size):
                 raise ValueError(f"{where(photo, index)}: label {mask.shape} must have the photo's size {tuple(size)}")
-            target[index] = torch.from_numpy(mask > 0)
+            target[index] = mask > 0
         targets.append(target)
     return targets
-
-
-def present_sentences(per_sentence: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Which sentences are there: (B, P) bool, from any tensor (B, P, ...) and the mask (B, P, L) of their tokens."""
-    if attention_mask is None:
-        return torch.ones(per_sentence.shape[:2], dtype=torch.bool, device=per_sentence.device)
-    return attention_mask.any(-1)
-
-
-@overload
-def scatter(values: Tensor, present: Tensor) -> Tensor: ...
-@overload
-def scatter(values: None, present: Tensor) -> None: ...
-def scatter(values: Tensor | None, present: Tensor) -> Tensor | None:
-    """Put (N, ...) values back to their sentences: (B, P, ...), zero elsewhere; None stays None."""
-    if values is None:
-        return None
-    if present.all():
-        return values.view(*present.shape, *values.shape[1:])
-    out = values.new_zeros(present.numel(), *values.shape[1:])
-    rows = present.flatten().nonzero()[:, 0]
-    return out.index_copy(0, rows, values).view(*present.shape, *values.shape[1:])
-
-
-def slices(count: int, size: int) -> list[slice]:
-    """Slices of `size` that make up `count`; an empty one for nothing."""
-    return [slice(start, start + size) for start in range(0, max(1, count), size)]
-
-
-def groups_of_equal_prompts(
-    prompts: dict[str, Tensor], count: int, device: torch.device, size: int
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Part sentences into groups that have as many points and boxes as each other.
-
-    Sentences with different numbers of points cannot share a sequence: SAM has no mask over prompt tokens.
-
-    Args:
-        prompts: points (N, n, 2), labels (N, n), boxes (N, 4) and masks (N, 1, h, w), where there are any.
-        count: N, as there may be no prompts.
-        device: of what is yielded.
-        size: sentences in a group at the most.
-
-    Yields:
-        Numbers of sentences, and their prompts without padding. At least one group, which may be empty.
-    """
-    for rows, group in _groups(prompts, count, device):
-        for part in slices(len(rows), size):
-            yield rows[part], {name: prompt[part] for name, prompt in group.items()}
-
-
-def _groups(
-    prompts: dict[str, Tensor], count: int, device: torch.device
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    if "points" not in prompts and "boxes" not in prompts:
-        yield torch.arange(count, device=device), prompts
-        return
-    none = torch.zeros(count, dtype=torch.long, device=device)
-    num_points = (prompts["labels"] != PADDING).sum(1) if "points" in prompts else none
-    num_boxes = (prompts["boxes"] != PADDING).any(1).long() if "boxes" in prompts else none
-    layouts, group_of_row = torch.stack([num_points, num_boxes], dim=1).unique(dim=0, return_inverse=True)
-    for index, (points, boxes) in enumerate(layouts.tolist()):
-        rows = (group_of_row == index).nonzero()[:, 0]
-        group = {name: prompt[rows] for name, prompt in prompts.items()}
-        if "points" in group:
-            group["points"], group["labels"] = group["points"][:, :points], group["labels"][:, :points]
-        absent = ([] if points else ["points", "labels"]) + ([] if boxes else ["boxes"])
-        yield rows, {name: prompt for name, prompt in group.items() if name not in absent}

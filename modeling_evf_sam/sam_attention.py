@@ -170,7 +170,7 @@ def _widened(query: Tensor, key: Tensor, row_scores: Tensor, column_scores: Tens
     """Queries and keys whose products have the scale and the bias in them: (n, t, D + R + C), (n, T, D + R + C)."""
     places = _places(row_scores.shape[-1], column_scores.shape[-1], key)  # (T, R + C)
     query = torch.cat([query * query.shape[-1] ** -0.5, row_scores, column_scores], dim=-1)
-    return query, torch.cat([key, places.expand(len(key), -1, -1)], dim=-1)
+    return query, torch.cat([key, places.expand(key.shape[0], -1, -1)], dim=-1)
 
 
 def _places(rows: int, columns: int, like: Tensor) -> Tensor:

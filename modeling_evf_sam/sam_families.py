@@ -38,6 +38,11 @@ class SamFamily:
     score_tokens: int = 1
 
 
+def as_levels(image_embeddings: Tensor | list[Tensor]) -> list[Tensor]:
+    """The embeddings of any family as a list, from fine to coarse."""
+    return [image_embeddings] if isinstance(image_embeddings, Tensor) else image_embeddings
+
+
 def _encode_single_level(sam: Any, pixel_values: Tensor) -> Tensor:
     return sam.vision_encoder(pixel_values).last_hidden_state
 

@@ -1,14 +1,16 @@
-"""The SAM of each family, with fresh weights, and the head that reads its decoder's tokens.
+"""The SAM of each family, with fresh weights, what its decoder is asked at a time, and the head that reads its tokens.
 
 SAM and SAM-2 are those of transformers, with quicker layers and the random codes of positions that SAM was trained on.
 
 Each position has a Fourier code from a random matrix, drawn once and never trained.
+
+Shapes: B photos, P sentences at the most for one photo, N sentences in all, n points, M masks per sentence.
 """
 
 import copy
 import threading
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from .configuration_evf_sam import EvfSamConfig
 from .modeling_efficient_sam import EfficientSamModel
+from .prompts_evf_sam import PADDING
 from .sam_attention import EvfSamVisionEncoder, without_layers
 from .sam_families import sam_family
 
@@ -150,3 +153,95 @@ def expected_ious(scores: Tensor, points: list[list[float | int]]) -> Tensor:
     right = torch.searchsorted(known, scores).clamp(1, len(known) - 1)
     share = (scores - known[right - 1]) / (known[right] - known[right - 1])
     return ious[right - 1] + share * (ious[right] - ious[right - 1])
+
+
+def present_sentences(per_sentence: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Which sentences are there: (B, P) bool, from any tensor (B, P, ...) and the mask (B, P, L) of their tokens."""
+    if attention_mask is None:
+        return torch.ones(per_sentence.shape[:2], dtype=torch.bool, device=per_sentence.device)
+    return attention_mask.any(-1)
+
+
+@overload
+def scatter(values: Tensor, present: Tensor) -> Tensor: ...
+@overload
+def scatter(values: None, present: Tensor) -> None: ...
+def scatter(values: Tensor | None, present: Tensor) -> Tensor | None:
+    """Put (N, ...) values back to their sentences: (B, P, ...), zero elsewhere; None stays None."""
+    if values is None:
+        return None
+    if present.all():
+        return values.view(*present.shape, *values.shape[1:])
+    out = values.new_zeros(present.numel(), *values.shape[1:])
+    rows = present.flatten().nonzero()[:, 0]
+    return out.index_copy(0, rows, values).view(*present.shape, *values.shape[1:])
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """Slices of `size` that make up `count`; an empty one for nothing."""
+    return [slice(start, start + size) for start in range(0, max(1, count), size)]
+
+
+def decode_in_groups(
+    decode: Callable[[list[Tensor], Tensor, dict[str, Tensor]], DecodedPrompts],
+    levels: list[Tensor],
+    photo: Tensor,
+    prompt_embeds: Tensor,
+    prompts: dict[str, Tensor],
+    size: int,
+) -> DecodedPrompts:
+    """What becomes of N sentences, of which those with as many points and boxes are decoded together.
+
+    Args:
+        decode: what decodes prompts that are alike, such as `EvfSamModel.decode_prompts`.
+        levels: the embeddings of the photos, (B, D, h, w).
+        photo: (N,) which photo each sentence is about.
+        prompt_embeds: (N, D).
+        prompts: as `groups_of_equal_prompts` takes them.
+        size: sentences that are decoded at a time, at the most.
+    """
+    groups = list(groups_of_equal_prompts(prompts, len(photo), photo.device, size))
+    decoded = [decode([level[photo[rows]] for level in levels], prompt_embeds[rows], group) for rows, group in groups]
+    back = torch.cat([rows for rows, _ in groups]).argsort()
+    joined = (None if parts[0] is None else torch.cat(parts)[back] for parts in zip(*decoded, strict=True))
+    return DecodedPrompts(*joined)  # type: ignore[arg-type]
+
+
+def groups_of_equal_prompts(
+    prompts: dict[str, Tensor], count: int, device: torch.device, size: int
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Part sentences into groups that have as many points and boxes as each other.
+
+    Sentences with different numbers of points cannot share a sequence: SAM has no mask over prompt tokens.
+
+    Args:
+        prompts: points (N, n, 2), labels (N, n), boxes (N, 4) and masks (N, 1, h, w), where there are any.
+        count: N, as there may be no prompts.
+        device: of what is yielded.
+        size: sentences in a group at the most.
+
+    Yields:
+        Numbers of sentences, and their prompts without padding. At least one group, which may be empty.
+    """
+    for rows, group in _groups(prompts, count, device):
+        for part in slices(len(rows), size):
+            yield rows[part], {name: prompt[part] for name, prompt in group.items()}
+
+
+def _groups(
+    prompts: dict[str, Tensor], count: int, device: torch.device
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    if "points" not in prompts and "boxes" not in prompts:
+        yield torch.arange(count, device=device), prompts
+        return
+    none = torch.zeros(count, dtype=torch.long, device=device)
+    num_points = (prompts["labels"] != PADDING).sum(1) if "points" in prompts else none
+    num_boxes = (prompts["boxes"] != PADDING).any(1).long() if "boxes" in prompts else none
+    layouts, group_of_row = torch.stack([num_points, num_boxes], dim=1).unique(dim=0, return_inverse=True)
+    for index, (points, boxes) in enumerate(layouts.tolist()):
+        rows = (group_of_row == index).nonzero()[:, 0]
+        group = {name: prompt[rows] for name, prompt in prompts.items()}
+        if "points" in group:
+            group["points"], group["labels"] = group["points"][:, :points], group["labels"][:, :points]
+        absent = ([] if points else ["points", "labels"]) + ([] if boxes else ["boxes"])
+        yield rows, {name: prompt for name, prompt in group.items() if name not in absent}

@@ -68,3 +68,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Pr
     EvfSamModel(config).save_pretrained(folder)
     EvfSamProcessor.from_config(config, tiny_tokenizer).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded checkpoint as ONNX graphs."""
+    pytest.importorskip("onnxruntime", reason="exporting to ONNX needs the extra 'onnx'")
+    from evf_sam_cli import main
+
+    folder = tmp_path_factory.mktemp("exported") / "graphs"
+    assert main(["export", str(folder)]) == 0
+    return folder

@@ -32,8 +32,10 @@ def commands(page, *languages):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(request, tmp_path, monkeypatch):
     """A folder with what the examples speak of."""
+    if request.getfixturevalue("page").name == "export.md":
+        (tmp_path / "graphs").symlink_to(request.getfixturevalue("exported"))
     for name in ("docs", "modeling_evf_sam"):
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ("my_model", "my-checkpoint", "converted"):

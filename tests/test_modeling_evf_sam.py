@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.utils import is_flash_attn_2_available
 
 from modeling_evf_sam import EvfSamModel
-from modeling_evf_sam.configuration_evf_sam import PADDING
+from modeling_evf_sam.prompts_evf_sam import PADDING
 from tests.golden import GOLDEN_SAM2, SYSTEMS, golden_config, ruled_tensor
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers.image_processing_utils import BatchFeature
+import numpy as np
 
-from modeling_evf_sam.modeling_evf_sam import EvfSamOutput
+from modeling_evf_sam.inference.arrays import as_numpy, library
 from modeling_evf_sam.prompts_evf_sam import SPATIAL_PROMPTS, entries
 
 Names = str | Sequence | None  # nested by photo and by sentence: a name or a list of names; or one name for all
@@ -30,9 +28,7 @@ class Combination:
 
     parts: list[list[tuple[list[int], list[int]]]]
 
-    def apply(
-        self, outputs: EvfSamOutput, inputs: BatchFeature, mask_threshold: float, present_threshold: float
-    ) -> tuple[EvfSamOutput, BatchFeature]:
+    def apply(self, outputs: Any, inputs: Any, mask_threshold: float, present_threshold: float) -> tuple[Any, Any]:
         """Puts what was said of the names into what was said of their sentences.
 
         A pixel belongs to a sentence where the sentence, or a name that it means too, is above the threshold, and no
@@ -40,7 +36,7 @@ class Combination:
         several names is the lowest of theirs, its presence the highest.
 
         Args:
-            outputs: what the model said of sentences and names, with one mask for each.
+            outputs: what the model said of sentences and names, with one mask for each: tensors or numpy arrays.
             inputs: what it was given.
             mask_threshold: logits above it are the mask.
             present_threshold: at this presence or more, a name is in the photo.
@@ -49,11 +45,11 @@ class Combination:
             Outputs with the combined values for the sentences; and the inputs, in which the names are absent.
         """
         said = {name: outputs[name] for name in WAYS if outputs.get(name) is not None}
-        combined = {name: values.clone() for name, values in said.items()}
-        present = torch.ones(said["iou_scores"].shape[:2], dtype=torch.bool)
+        combined = {name: values + 0 for name, values in said.items()}  # copies
+        present = np.ones(said["iou_scores"].shape[:2], dtype=bool)
         if "presence_logits" in said:
-            present = said["presence_logits"].float().sigmoid().cpu() >= present_threshold
-        attention_mask = inputs["attention_mask"].clone()
+            present = 1 / (1 + np.exp(-as_numpy(said["presence_logits"]))) >= present_threshold
+        attention_mask = inputs["attention_mask"] + 0
         for photo, row in enumerate(self.parts):
             attention_mask[photo, len(row) :] = 0
             for sentence, (added, removed) in enumerate(row):
@@ -63,17 +59,18 @@ class Combination:
                 apart = [number for number in removed if present[photo, number]]
                 if apart:
                     logits = combined["pred_masks"][photo, sentence]  # (1, h, w)
-                    lead = logits - said["pred_masks"][photo, apart].amax(0)
-                    combined["pred_masks"][photo, sentence] = logits.minimum(lead + mask_threshold)
-        return EvfSamOutput(**{**outputs, **combined}), BatchFeature({**inputs, "attention_mask": attention_mask})
+                    lead = logits - _highest(said["pred_masks"][photo, apart])
+                    within = library(logits).minimum(logits, lead + mask_threshold)
+                    combined["pred_masks"][photo, sentence] = within
+        return type(outputs)(**{**outputs, **combined}), type(inputs)({**inputs, "attention_mask": attention_mask})
 
 
-def _lowest(values: Tensor) -> Tensor:
-    return values.amin(0)
+def _lowest(values: Any) -> Any:
+    return library(values).amin(values, 0)
 
 
-def _highest(values: Tensor) -> Tensor:
-    return values.amax(0)
+def _highest(values: Any) -> Any:
+    return library(values).amax(values, 0)
 
 
 # output -> what becomes of the values (n, ...) of names that are one answer

@@ -1,15 +1,17 @@
 """Which words of a sentence moved its mask: each is left out once."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from modeling_evf_sam.inference.explanation_figure import explanation_figure
 from modeling_evf_sam.inference.segmenting import segment
-from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.photos import Photo
-from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+
+if TYPE_CHECKING:
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,8 +41,8 @@ class Explanation:
 
 
 def explain(
-    model: EvfSamModel,
-    processor: EvfSamProcessor,
+    model: "AnyModel",
+    processor: "AnyProcessor",
     photo: Photo,
     sentence: str,
     *,

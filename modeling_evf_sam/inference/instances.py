@@ -6,16 +6,18 @@ Connected parts of the answer's mask become boxes for SAM alone, without a sente
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from modeling_evf_sam.data.box_segmenter import BoxSegmenter
 from modeling_evf_sam.data.segmentations import run_lengths
 from modeling_evf_sam.inference.components import label_components, pixel_edges
-from modeling_evf_sam.modeling_evf_sam import EvfSamModel
-from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.inference.known_limits import check_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 # docs/answers/measure.py says what these are worth on scenes whose objects are known.
 MIN_PIXELS = 16  # of a part
@@ -56,11 +58,11 @@ def instance_map(instances: Sequence[Instance], photo_size: tuple[int, int]) -> 
 
 
 def find_instances(
-    model: EvfSamModel,
-    processor: EvfSamProcessor,
+    model: "AnyModel",
+    processor: "AnyProcessor",
     inputs: Mapping[str, Any],
-    image_embeddings: Tensor | list[Tensor],
-    results: Sequence[Mapping[str, Tensor]],
+    image_embeddings: "Tensor | list[Tensor]",
+    results: Sequence[Mapping[str, Any]],
 ) -> list[list[list[Instance]]]:
     """Parts the answers about B photos into objects.
 
@@ -73,7 +75,13 @@ def find_instances(
 
     Returns:
         For each photo and each of its sentences the instances, those with the largest masks first.
+
+    Raises:
+        ValueError: the model is an exported one.
     """
+    check_whole(model, "instances")
+    from modeling_evf_sam.data.box_segmenter import BoxSegmenter  # needs torch
+
     views = processor.image_processor
     segmenter = BoxSegmenter(model, image_size=views.image_size, image_layout=views.image_layout)
     found = []
@@ -128,7 +136,7 @@ def _iou(first: np.ndarray, second: np.ndarray) -> float:
     return float((first & second).sum() / max(1, (first | second).sum()))
 
 
-def _of_photo(image_embeddings: Tensor | list[Tensor], index: int) -> Tensor | list[Tensor]:
-    if isinstance(image_embeddings, Tensor):
-        return image_embeddings[index : index + 1]
-    return [level[index : index + 1] for level in image_embeddings]
+def _of_photo(image_embeddings: "Tensor | list[Tensor]", index: int) -> "Tensor | list[Tensor]":
+    if isinstance(image_embeddings, list):
+        return [level[index : index + 1] for level in image_embeddings]
+    return image_embeddings[index : index + 1]

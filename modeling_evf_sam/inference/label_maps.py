@@ -6,16 +6,18 @@ H and W are the photo's sides.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from modeling_evf_sam.files import whole_folder
+from modeling_evf_sam.inference.arrays import as_numpy, without_gradients
 from modeling_evf_sam.inference.drawing import index_picture, labels_figure
-from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.photos import Photo
-from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+
+if TYPE_CHECKING:
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 LABELS, LEGEND = "labels.png", "labels_legend.png"
 
@@ -55,10 +57,9 @@ class LabelMap:
         self.plot(photo).save(folder / LEGEND)
 
 
-@torch.no_grad()
 def label_map(
-    model: EvfSamModel,
-    processor: EvfSamProcessor,
+    model: "AnyModel",
+    processor: "AnyProcessor",
     photo: Photo,
     categories: Sequence[str],
     *,
@@ -81,10 +82,11 @@ def label_map(
         ValueError: a bad photo, or a bad category, named by number.
     """
     inputs = processor(images=photo, text=list(categories), semantic=semantic).to(model.device)
-    (indices,) = processor.post_process_semantic_segmentation(
-        model(**inputs), inputs, mask_threshold, present_threshold=present_threshold
-    )
-    return LabelMap(indices=indices.cpu().numpy(), categories=list(categories))
+    with without_gradients():
+        (indices,) = processor.post_process_semantic_segmentation(
+            model(**inputs), inputs, mask_threshold, present_threshold=present_threshold
+        )
+    return LabelMap(indices=as_numpy(indices), categories=list(categories))
 
 
 __all__ = ["LabelMap", "label_map"]

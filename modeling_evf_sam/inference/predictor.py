@@ -9,19 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from transformers.image_processing_utils import BatchFeature
-
+from modeling_evf_sam.exported.loading import load_exported
+from modeling_evf_sam.inference.arrays import without_gradients
 from modeling_evf_sam.inference.combining import Names, combine
-from modeling_evf_sam.inference.loading import load_model
 from modeling_evf_sam.inference.segmenting import predict
-from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.photos import Photo, to_rgb
-from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+
+if TYPE_CHECKING:
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 
 @dataclass
@@ -33,13 +32,13 @@ class EncodedPhoto:
         image_embeddings: what `EvfSamModel.get_image_embeddings` made of SAM's view.
     """
 
-    inputs: BatchFeature
-    image_embeddings: Tensor | list[Tensor]
+    inputs: Any
+    image_embeddings: Any
 
     @property
     def num_bytes(self) -> int:
         """The memory that it takes up, on whatever device."""
-        levels = [self.image_embeddings] if isinstance(self.image_embeddings, Tensor) else self.image_embeddings
+        levels = self.image_embeddings if isinstance(self.image_embeddings, list) else [self.image_embeddings]
         return sum(tensor.nbytes for tensor in [*levels, *self.inputs.values()])
 
 
@@ -58,7 +57,7 @@ class _Prompts:
     any_of: Names
     exclude: Names
     wanted: dict[str, Any]
-    prompt_embeds: Tensor | None = None
+    prompt_embeds: Any = None
 
 
 class EvfSamPredictor:
@@ -75,7 +74,7 @@ class EvfSamPredictor:
             used longest ago go first. The embeddings of a photo of SAM ViT-H are 4.2 MB in float32.
     """
 
-    def __init__(self, model: EvfSamModel, processor: EvfSamProcessor, *, cache_bytes: int = 0):
+    def __init__(self, model: "AnyModel", processor: "AnyProcessor", *, cache_bytes: int = 0):
         self.model = model
         self.processor = processor
         self._cache = _PhotoCache(cache_bytes)
@@ -98,7 +97,26 @@ class EvfSamPredictor:
             ValueError: no such checkpoint, a damaged one, or a device or dtype that cannot be used.
             OSError: files of the checkpoint are missing.
         """
+        from modeling_evf_sam.inference.loading import load_model  # needs torch
+
         return cls(*load_model(name, device, dtype), cache_bytes=cache_bytes)
+
+    @classmethod
+    def from_exported(
+        cls, folder: str | Path, backend: str = "onnxruntime", dtype: str | None = None, *, cache_bytes: int = 0
+    ) -> "EvfSamPredictor":
+        """A predictor of what `evf-sam export` wrote; torch need not be installed.
+
+        Args:
+            folder: where it wrote.
+            backend: "onnxruntime", or "openvino", which reads ONNX files as well.
+            dtype: what openvino computes in, "float32" (the default) or "bfloat16".
+            cache_bytes: as above.
+
+        Raises:
+            ValueError: it is no such folder, or the backend is missing, unknown, or cannot do that.
+        """
+        return cls(*load_exported(folder, backend, dtype), cache_bytes=cache_bytes)
 
     def share(self) -> "EvfSamPredictor":
         """Another predictor with the same model and cache, without a current photo."""
@@ -114,7 +132,6 @@ class EvfSamPredictor:
         """
         self._photo, self._prompts = self.encode(photo), None
 
-    @torch.no_grad()
     def encode(self, photo: Photo) -> EncodedPhoto:
         """Encode a photo, or take it from the cache, where it is found by its pixels.
 
@@ -124,7 +141,7 @@ class EvfSamPredictor:
         image = to_rgb(photo)
         digest = hashlib.sha256(image.tobytes()).digest()
         settings = self.processor.image_processor.to_json_string()
-        key = (digest, image.size, settings, _identity(self.model.sam))
+        key = (digest, image.size, settings, _identity(self.model))
         return self._cache.get(key, lambda: self._encode(image))
 
     def predict(
@@ -212,7 +229,9 @@ class EvfSamPredictor:
         """Forget the current photo and all that the cache holds, and give the memory back to the device."""
         self._photo = self._prompts = None
         self._cache.clear()
-        if self.model.device.type == "cuda":
+        if str(self.model.device).startswith("cuda"):
+            import torch
+
             torch.cuda.empty_cache()
 
     def _current(self) -> EncodedPhoto:
@@ -222,8 +241,9 @@ class EvfSamPredictor:
 
     def _encode(self, image: Any) -> EncodedPhoto:
         inputs = self.processor(images=image)
-        view = inputs.pop("pixel_values").to(self.model.device)
-        return EncodedPhoto(inputs, self.model.get_image_embeddings(view))
+        with without_gradients():
+            embeddings = self.model.get_image_embeddings(inputs.pop("pixel_values"))
+        return EncodedPhoto(inputs, embeddings)
 
     def _predict(self, photo: EncodedPhoto, prompts: _Prompts) -> dict[str, Any]:
         nested: dict[str, Any] = {
@@ -294,12 +314,13 @@ def _label_rows(labels: Sequence | None, points: list[list]) -> list[list[int]]:
     ]
 
 
-def _identity(module: torch.nn.Module) -> int:
-    """A number that is another one after the weights were replaced, changed in place, converted or moved."""
+def _identity(model: "AnyModel") -> int:
+    """A number that is another one after SAM's weights were replaced, changed in place, converted or moved."""
+    parameters = model.sam.parameters() if hasattr(model, "sam") else ()  # exported ones stay as they are
     return hash(
         tuple(
             (tensor.data_ptr(), tensor.dtype, tensor.device, 0 if tensor.is_inference() else tensor._version)
-            for tensor in module.parameters()
+            for tensor in parameters
         )
     )
 

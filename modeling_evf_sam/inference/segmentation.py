@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from modeling_evf_sam.data.segmentations import run_lengths
 from modeling_evf_sam.files import whole_folder, write_json
+from modeling_evf_sam.inference.arrays import as_numpy
 from modeling_evf_sam.inference.drawing import attention_figure, index_picture, overlay
 from modeling_evf_sam.inference.instances import Instance, instance_map
 from modeling_evf_sam.inference.label_maps import LABELS, LEGEND, LabelMap
@@ -71,9 +71,7 @@ class Segmentation:
             semantic: one flag for all sentences, or P.
             **more: attention and warning.
         """
-        values: dict[str, Any] = {
-            name: value.cpu().numpy() if isinstance(value, Tensor) else value for name, value in result.items()
-        }
+        values: dict[str, Any] = {name: as_numpy(value) for name, value in result.items()}
         if "label_map" in values:
             values["label_map"] = LabelMap(indices=values["label_map"], categories=list(sentences))
         return cls(

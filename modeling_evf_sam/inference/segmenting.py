@@ -1,24 +1,22 @@
 """From photos and sentences to masks in one call."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers.image_processing_utils import BatchFeature
-
-from modeling_evf_sam.inference.attention_maps import attention_maps
+from modeling_evf_sam.inference.arrays import as_numpy, without_gradients
 from modeling_evf_sam.inference.combining import Combination, Names, combine
 from modeling_evf_sam.inference.instances import find_instances
-from modeling_evf_sam.inference.known_limits import photo_warning
+from modeling_evf_sam.inference.known_limits import check_whole, photo_warning
 from modeling_evf_sam.inference.segmentation import Segmentation
-from modeling_evf_sam.modeling_evf_sam import EvfSamModel, EvfSamOutput
 from modeling_evf_sam.photos import Photo
-from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+
+if TYPE_CHECKING:
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 
 def segment(
-    model: EvfSamModel,
-    processor: EvfSamProcessor,
+    model: "AnyModel",
+    processor: "AnyProcessor",
     photos: Sequence[Photo],
     sentences: Sequence[Sequence[str]],
     *,
@@ -39,7 +37,7 @@ def segment(
     Lists are nested by photo and by sentence; None in them stands for no value.
 
     Args:
-        model: in evaluation mode, on any device.
+        model: in evaluation mode, on any device; or an exported one.
         processor: the model's own.
         photos: B of them, of any sizes.
         sentences: for each photo a list.
@@ -60,7 +58,8 @@ def segment(
         One `Segmentation` for each photo.
 
     Raises:
-        ValueError: bad photos or prompts, named by number; or attention of an encoder that has none.
+        ValueError: bad photos or prompts, named by number; or attention of an encoder that has none, and
+            attention or instances of an exported model.
     """
     rows = [list(row) for row in sentences]
     spatial = {"input_points": points, "input_labels": point_labels, "input_boxes": boxes}
@@ -77,7 +76,7 @@ def segment(
         label_map=label_map,
     )
     found = []
-    maps = attention_maps(model, inputs).cpu().numpy() if attention else None
+    maps = _attention_maps(model, inputs) if attention else None
     for index, (result, row) in enumerate(zip(results, rows, strict=True)):
         more = {"attention": None if maps is None else maps[index, : len(row)], "warning": photo_warning(model.config)}
         flags = semantic if isinstance(semantic, bool) else semantic[index]
@@ -85,11 +84,17 @@ def segment(
     return found
 
 
-@torch.no_grad()
+def _attention_maps(model: Any, inputs: Any) -> Any:
+    check_whole(model, "attention")
+    from modeling_evf_sam.inference.attention_maps import attention_maps  # needs torch
+
+    return as_numpy(attention_maps(model, inputs))
+
+
 def predict(
-    model: EvfSamModel,
-    processor: EvfSamProcessor,
-    inputs: BatchFeature,
+    model: "AnyModel",
+    processor: "AnyProcessor",
+    inputs: Any,
     *,
     names: Combination | None = None,
     mask_threshold: float = 0.0,
@@ -97,7 +102,7 @@ def predict(
     instances: bool = False,
     label_map: bool = False,
     **given: Any,
-) -> tuple[EvfSamOutput, list[dict[str, Any]]]:
+) -> tuple[Any, list[dict[str, Any]]]:
     """The forward and its post-processing, on inputs that are prepared.
 
     Args:
@@ -117,7 +122,8 @@ def predict(
         `EvfSamProcessor.post_process_semantic_segmentation` gives it, where they were asked for.
     """
     inputs = inputs.to(model.device)
-    outputs = model(**inputs, **given)
+    with without_gradients():
+        outputs = model(**inputs, **given)
     answers, asked = outputs, inputs
     if names is not None:
         answers, asked = names.apply(outputs, inputs, mask_threshold, present_threshold)

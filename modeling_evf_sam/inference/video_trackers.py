@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers.image_processing_utils import BatchFeature
 
-from modeling_evf_sam.configuration_evf_sam import PADDING
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 from modeling_evf_sam.inference.segmenting import predict
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.modeling_evf_sam_video import EvfSamVideoModel, FrameEmbeddings, ObjectMemory
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.prompts_evf_sam import PADDING
 
 
 @dataclass

@@ -50,7 +50,7 @@ def _measure(
     intersections, unions = (masks & targets).sum((1, 2)), (masks | targets).sum((1, 2))
     logits = torch.zeros(len(masks))
     if model.presence_head is not None:
-        logits = outputs.presence_logits[0].float() * model.presence_head.temperature  # type: ignore[index]
+        logits = outputs.presence_logits[0].float() * model.presence_head.temperature
     there = targets.flatten(1).any(1).float()
     columns = (there, result["scores"], intersections / unions.clamp(min=1), logits)
     yield from zip(*(column.tolist() for column in columns), strict=True)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.sam_families import as_levels
 
 Part = Literal[
     "multimodal_encoder",
@@ -65,9 +66,7 @@ def _unreached_parameters(model: EvfSamModel) -> set[str]:
         views = None if config.fusion == "text" else torch.zeros(1, 3, *2 * [config.multimodal_view_size])
         features = twin.multimodal_encoder.get_prompt_features(views, torch.zeros(1, 3, dtype=torch.long))
         embeddings = twin.get_image_embeddings(torch.zeros(1, 3, config.view_size, config.view_size))
-        photo = torch.zeros(1, dtype=torch.long)
-        token = twin.projector(features)
-        decoded = twin._decode(embeddings, photo, token, {}, multimask_output=False, chunk_size=1)
+        decoded = twin.decode_prompts(as_levels(embeddings), twin.projector(features), {})
         sums = [part.sum() for part in (decoded.masks, decoded.presence_logits) if part is not None]
         torch.stack(sums).sum().backward()
     return {name for name, parameter in twin.named_parameters() if parameter.grad is None}

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
-from modeling_evf_sam.prompts_evf_sam import scatter
 from modeling_evf_sam.rendered_scenes.curriculum.reading import (
     ReadingHeads,
     SightHead,
@@ -33,6 +32,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.reading import (
 )
 from modeling_evf_sam.rendered_scenes.expressions import Expression
 from modeling_evf_sam.rendered_scenes.scene import Scene
+from modeling_evf_sam.sam_models import scatter
 
 Drawn = tuple[Scene, list[Expression]]
 

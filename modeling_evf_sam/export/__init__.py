@@ -1,0 +1,1 @@
+"""A checkpoint as three graphs for other programs: ONNX, OpenVINO, or torch's own."""
