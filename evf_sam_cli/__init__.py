@@ -19,6 +19,7 @@ from evf_sam_cli import (
     convert,
     demo,
     evaluate,
+    export,
     segment,
     segment_dataset,
     segment_video,
@@ -66,6 +67,7 @@ app.command("convert")(convert.run)
 app.command("build")(build.run)
 app.command("tokenizer")(tokenizer.run)
 app.command("bench")(bench.run)
+app.command("export")(export.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

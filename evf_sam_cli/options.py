@@ -1,6 +1,6 @@
 """Options that several verbs share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="Where to compute, such as cpu or cuda:1.", show_default="a GPU if any")
+]
+BackendOption = Annotated[
+    Literal["torch", "onnxruntime", "openvino"],
+    typer.Option("--backend", help="What computes; but for torch, --model is a folder that `evf-sam export` wrote."),
 ]
 DtypeOption = Annotated[
     str | None,

@@ -10,7 +10,15 @@ import typer
 from typer.core import TyperCommand
 
 from evf_sam_cli.models import find_model
-from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, JsonOption, ModelOption, read_numbers
+from evf_sam_cli.options import (
+    DEFAULT_MODEL,
+    BackendOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    read_numbers,
+)
 from evf_sam_cli.paths import check_folder, photos_and_sentences
 
 if TYPE_CHECKING:
@@ -102,6 +110,7 @@ def run(
     json_path: JsonOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    backend: BackendOption = "torch",
 ) -> None:
     """Segments what sentences name in photos.
 
@@ -123,7 +132,7 @@ def run(
 
     from modeling_evf_sam.files import write_json
     from modeling_evf_sam.inference import explaining
-    from modeling_evf_sam.inference.loading import load_model
+    from modeling_evf_sam.inference.backends import load
     from modeling_evf_sam.inference.segmenting import segment
     from modeling_evf_sam.photos import open_photo
 
@@ -131,7 +140,7 @@ def run(
     if len(photos) == 1:
         open_photo(photos[0])  # a damaged one is told before the model is loaded
     with console.status("loading"):
-        network, processor = load_model(source, device, dtype)
+        network, processor = load(source, device, dtype, backend)
 
     options: dict[str, Any] = {"semantic": semantic, "present_threshold": 0.0 if always else present_threshold}
     more = {"attention": attention, "instances": instances, "label_map": label_map, **prompts}

@@ -4,17 +4,15 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evf_sam_cli.models import find_model
-from evf_sam_cli.options import DEFAULT_MODEL, DeviceOption, DtypeOption, ModelOption
+from evf_sam_cli.options import DEFAULT_MODEL, BackendOption, DeviceOption, DtypeOption, ModelOption
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modeling_evf_sam.segment_dataset.reading import Prompt
 
 
 def run(
@@ -41,6 +39,7 @@ def run(
     part_size: Annotated[int, typer.Option(min=1, help="Photos in a file of the results.")] = 256,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    backend: BackendOption = "torch",
 ) -> None:
     """Segments a whole collection of photos.
 
@@ -56,14 +55,15 @@ def run(
     from modeling_evf_sam.segment_dataset import check_ray
 
     check_ray()
-    from modeling_evf_sam import EvfSamConfig
     from modeling_evf_sam.inference.known_limits import photo_warning
     from modeling_evf_sam.segment_dataset.on_ray import segment_dataset
     from modeling_evf_sam.segment_dataset.reading import read_job
     from modeling_evf_sam.segment_dataset.results import FAILURES, keep_settings
 
     job = read_job(images, prompts)
-    _check_sentences(source, job.shared)
+    config, processor = _read_settings(source, backend)
+    if job.shared:  # a mistake in them ends the run before it begins
+        processor(text=[[prompt.text for prompt in job.shared]])
     output.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(prompts.read_bytes()).hexdigest()
     keep_settings(output, {"model": source, "dtype": dtype, "prompts": digest})
@@ -74,6 +74,7 @@ def run(
         model=source,
         device=device,
         dtype=dtype,
+        backend=backend,
         workers=workers,
         batch_size=batch_size,
         part_size=part_size,
@@ -86,18 +87,20 @@ def run(
         print(f"{summary.without_sentence} photos have no sentence")
     if summary.failed:
         print(f"{summary.failed} photos failed: {output / FAILURES}")
-    warning = photo_warning(EvfSamConfig.from_pretrained(source))
+    warning = photo_warning(config)
     if warning is not None:
         print(f"Note: {warning}.")
 
 
-def _check_sentences(source: str, shared: "list[Prompt]") -> None:
-    """Reads the sentences that all photos share, so that a mistake in them ends the run before it begins."""
-    from modeling_evf_sam import EvfSamProcessor
+def _read_settings(source: str, backend: str) -> tuple[Any, Any]:
+    """The configuration and the processor of a model."""
+    if backend != "torch":
+        from modeling_evf_sam.exported.loading import load_settings
 
-    processor = EvfSamProcessor.from_pretrained(source)
-    if shared:
-        processor(text=[[prompt.text for prompt in shared]])
+        return load_settings(Path(source))
+    from modeling_evf_sam import EvfSamConfig, EvfSamProcessor
+
+    return EvfSamConfig.from_pretrained(source), EvfSamProcessor.from_pretrained(source)
 
 
 def _show_progress(counts: Iterable[int], total: int, console: "Console") -> Iterator[int]:

@@ -1,6 +1,7 @@
 """A model and its processor -> a folder of graphs, with what running them needs and a report."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,28 @@ from PIL import Image
 
 from modeling_evf_sam.export.formats import FORMATS, check_format, versions
 from modeling_evf_sam.export.graphs import trace
-from modeling_evf_sam.exported.loading import METADATA, REPORT, TOKENIZER, load_exported
+from modeling_evf_sam.export.int8 import check_int8, quantize_onnx, quantize_openvino
+from modeling_evf_sam.exported.loading import METADATA, REPORT, TOKENIZER, load_exported, load_settings
 from modeling_evf_sam.exported.views import Views
 from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.photos import Photo
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
 BACKENDS = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}  # what the check of a format runs on
 COMPARED = ("pixel_values", "multimodal_pixel_values", "pred_masks", "iou_scores", "quality", "presence_logits")
-TOLERANCE = 1e-4  # of what a float32 graph and the model give: relative, and in units of the largest value
+TOLERANCE = 1e-4  # of values in float32, in units of the largest
 
 
-def export(model: EvfSamModel, processor: EvfSamProcessor, folder: Path, format: str = "onnx") -> dict[str, Any]:
+def export(
+    model: EvfSamModel,
+    processor: EvfSamProcessor,
+    folder: Path,
+    format: str = "onnx",
+    *,
+    int8: bool = False,
+    photos: Sequence[Photo] = (),
+) -> dict[str, Any]:
     """Writes a model as three graphs: "photo", "sentence" and "decode".
 
     Beside them lie evf_sam.json, with sizes, tokens, preprocessing and calibration, tokenizer.json, and report.json,
@@ -33,6 +44,9 @@ def export(model: EvfSamModel, processor: EvfSamProcessor, folder: Path, format:
         processor: the model's own.
         folder: made where it does not exist; it appears with all files or not at all.
         format: "onnx", "openvino" or "torch".
+        int8: whether linear layers of the encoders compute in 8 bits; not for "torch". The graphs are compared with
+            the model before that, and the report has the differences after it.
+        photos: for int8 in OpenVINO: some like those to be segmented.
 
     Returns:
         The report.
@@ -44,14 +58,20 @@ def export(model: EvfSamModel, processor: EvfSamProcessor, folder: Path, format:
     check_format(format)
     if model.device.type != "cpu" or model.dtype != torch.float32:
         raise ValueError(f"a model is exported in float32 on the CPU, not in {model.dtype} on {model.device}")
+    if int8:
+        check_int8(format, photos)
     metadata = describe(model, processor)
     with whole_folder(folder) as staging:
         for graph in trace(model):
             FORMATS[format][0](graph, staging)
         write_json({"format": format, **metadata}, staging / METADATA)
         processor.tokenizer.backend_tokenizer.save(str(staging / TOKENIZER))
-        report = {"format": format, "versions": versions(format), "bytes": _sizes(staging)}
-        report |= check(model, processor, staging, BACKENDS[format])
+        compared = compare(model, processor, staging, BACKENDS[format])
+        _refuse_others(compared["differences"])
+        if int8:
+            _quantize(staging, format, photos)
+            compared = compare(model, processor, staging, BACKENDS[format])
+        report = {"format": format, "int8": int8, "versions": versions(format), "bytes": _sizes(staging), **compared}
         write_json(report, staging / REPORT)
     return report
 
@@ -84,20 +104,23 @@ def describe(model: EvfSamModel, processor: EvfSamProcessor) -> dict[str, Any]:
     }
 
 
+def _quantize(folder: Path, format: str, photos: Sequence[Photo]) -> None:
+    if format == "onnx":
+        quantize_onnx(folder)
+    else:
+        quantize_openvino(folder, load_settings(folder)[1].image_processor, photos)
+
+
 def _sizes(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
 
 
 @torch.no_grad()
-def check(model: EvfSamModel, processor: EvfSamProcessor, folder: Path, backend: str) -> dict[str, Any]:
+def compare(model: EvfSamModel, processor: EvfSamProcessor, folder: Path, backend: str) -> dict[str, Any]:
     """Asks the graphs in a folder and the model about the same photos of noise.
 
     Returns:
-        The backend, seconds to load, and for each output the largest difference, in units of the model's largest value
-        or of 1.
-
-    Raises:
-        ValueError: a difference is above `TOLERANCE`.
+        The backend, seconds to load, and for each output the largest difference, in units of its largest value.
     """
     start = time.perf_counter()
     graphs, reader = load_exported(folder, backend)
@@ -111,11 +134,14 @@ def check(model: EvfSamModel, processor: EvfSamProcessor, folder: Path, backend:
     given, wanted = reader(photos, **asked), processor(photos, **asked)
     values, answers = {**given, **graphs(**given)}, {**wanted, **model(**wanted)}
     differences = {name: _difference(values[name], answers[name].numpy()) for name in COMPARED if name in answers}
-    wrong = [f"{name} by {difference:.1e}" for name, difference in differences.items() if not difference <= TOLERANCE]
-    if wrong:
-        raise ValueError(f"the graphs answer otherwise than the model: {', '.join(wrong)}, more than {TOLERANCE}")
     return {"backend": backend, "seconds_to_load": round(seconds, 3), "differences": differences}
 
 
+def _refuse_others(differences: dict[str, float]) -> None:
+    wrong = [f"{name} by {difference:.1e}" for name, difference in differences.items() if not difference <= TOLERANCE]
+    if wrong:
+        raise ValueError(f"the graphs answer otherwise than the model: {', '.join(wrong)}, more than {TOLERANCE}")
+
+
 def _difference(values: np.ndarray, wanted: np.ndarray) -> float:
-    return float(abs(values - wanted).max() / max(1.0, abs(wanted).max()))
+    return float(abs(values - wanted).max() / max(abs(wanted).max(), np.finfo(np.float32).tiny))

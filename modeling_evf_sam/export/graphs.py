@@ -105,6 +105,7 @@ class PointEncoder(nn.Module):
         super().__init__()
         original = model.sam.prompt_encoder
         self.shared_embedding = original.shared_embedding
+        self.image_embedding_size = getattr(original, "image_embedding_size", None)  # SAM-2 looks for it here
         self.view = (model.config.view_size, model.config.view_size)
         self.place_of_none = model.config.sam_config.model_type == "efficient_sam"
         self.register_buffer("kinds", _kinds(original).detach())
@@ -160,9 +161,9 @@ class Graph:
 def trace(model: EvfSamModel) -> Iterator[Graph]:
     """The graphs of a model in evaluation mode, one by one; the weights are those of the model."""
     config, like = model.config, {"dtype": model.dtype, "device": model.device}
-    photo = PhotoStep(model)
     views = {"pixel_values": torch.zeros(2, 3, config.view_size, config.view_size, **like)}
-    yield _trace("photo", photo, views)
+    photo = _trace("photo", PhotoStep(model), views)
+    yield photo
 
     words = {name: torch.ones(3, 4, dtype=torch.long) for name in ("input_ids", "attention_mask")}
     if side := config.multimodal_view_size:
@@ -175,14 +176,22 @@ def trace(model: EvfSamModel) -> Iterator[Graph]:
         "points": torch.zeros(3, 5, 2),
         "labels": torch.full((3, 5), CORNERS[0]),
     }
-    yield _trace("decode", DecodeStep(model), {**prompts, "levels": photo(**views)})
+    levels = {name: torch.zeros(2, *value.shape[1:], **like) for name, value in _outputs(photo.program).items()}
+    yield _trace("decode", DecodeStep(model), {**prompts, "levels": levels})
 
 
 def _trace(name: str, step: nn.Module, inputs: dict[str, Any]) -> Graph:
     shapes = tree_map_with_path(lambda path, _: _free_axes(_key(path[0])), inputs)
     program = torch.export.export(step, (), kwargs=inputs, dynamic_shapes=shapes)
     names = [_key(path[-1]) for path, _ in tree_flatten_with_path(inputs)[0]]
-    return Graph(name=name, program=program, inputs=names, outputs=list(step(**inputs)))
+    return Graph(name=name, program=program, inputs=names, outputs=list(_outputs(program)))
+
+
+def _outputs(program: ExportedProgram) -> dict[str, Any]:
+    """What comes out, by name: tensors without numbers."""
+    (nodes,) = program.graph.output_node().args
+    names = program.call_spec.out_spec.context
+    return {name: node.meta["val"] for name, node in zip(names, nodes, strict=True)}
 
 
 def _key(entry: Any) -> str:

@@ -2,10 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from modeling_evf_sam.exported.backends import open_graphs
-from modeling_evf_sam.exported.model import ExportedModel
+from modeling_evf_sam.exported.model import ExportedModel, ModelSettings
 from modeling_evf_sam.exported.processor import ExportedProcessor
 from modeling_evf_sam.exported.views import Views
 from modeling_evf_sam.extras import require
@@ -28,23 +27,23 @@ def load_exported(
     Raises:
         ValueError: it is no such folder, or the backend is missing, unknown, or cannot do that.
     """
-    folder = Path(folder)
-    metadata = read_metadata(folder)
-    graphs = open_graphs(folder, GRAPHS, backend, dtype or "float32")
+    settings, processor = load_settings(Path(folder))
+    graphs = open_graphs(Path(folder), GRAPHS, backend, dtype or "float32")
+    return ExportedModel(graphs, settings), processor
+
+
+def load_settings(folder: Path) -> tuple[ModelSettings, ExportedProcessor]:
+    """What a folder says of its model, and its processor.
+
+    Raises:
+        ValueError: it is no such folder, or `tokenizers` is missing.
+    """
+    try:
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"'{folder}' has no {METADATA}: give a folder that evf-sam export wrote") from None
     require("tokenizers", extra="onnx", what="reading sentences")
     from tokenizers import Tokenizer
 
     tokens = Tokens(backend=Tokenizer.from_file(str(folder / TOKENIZER)), **metadata["tokens"])
-    return ExportedModel(graphs, **metadata["model"]), ExportedProcessor(Views(**metadata["views"]), tokens)
-
-
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """The settings of the model and its processor.
-
-    Raises:
-        ValueError: the folder has none.
-    """
-    try:
-        return json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ValueError(f"'{folder}' has no {METADATA}: give a folder that evf-sam export wrote") from None
+    return ModelSettings(**metadata["model"]), ExportedProcessor(Views(**metadata["views"]), tokens)

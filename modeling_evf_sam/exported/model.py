@@ -5,7 +5,7 @@ D prompt width, S and s the sides of the views, h and w those of the mask logits
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,31 +26,36 @@ EMPTY_POINTS: dict[str, Callable[[int, bool], int]] = {
 }
 
 
-class ExportedModel:
-    """What was exported, called as the model that it was made from.
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What of a model's configuration is not in its graphs.
 
-    Args:
-        graphs: what runs "photo", "sentence" and "decode".
+    Attributes:
         sam: the kind of SAM, a key of `EMPTY_POINTS`.
         view_size: side of SAM's view.
         quality: points [score, IoU] of the line that turns scores into IoUs to be expected, or None.
         trained_on: what the checkpoint was trained on, where that limits its use.
     """
 
+    sam: str
+    view_size: int
+    quality: list[list[float]] | None
+    trained_on: str | None
+
+
+class ExportedModel:
+    """What was exported, called as the model that it was made from.
+
+    Args:
+        graphs: what runs "photo", "sentence" and "decode".
+        config: what they do not hold.
+    """
+
     device = "cpu"  # where arrays are
 
-    def __init__(
-        self,
-        graphs: Mapping[str, Run],
-        *,
-        sam: str,
-        view_size: int,
-        quality: list[list[float]] | None = None,
-        trained_on: str | None = None,
-    ):
-        self.graphs, self.empty_points, self.quality = graphs, EMPTY_POINTS[sam], quality
-        self.config = SimpleNamespace(trained_on=trained_on)
-        self.photos_at_a_time = max(1, FULL_VIEW**2 // view_size**2)
+    def __init__(self, graphs: Mapping[str, Run], config: ModelSettings):
+        self.graphs, self.config = graphs, config
+        self.photos_at_a_time = max(1, FULL_VIEW**2 // config.view_size**2)
 
     def get_image_embeddings(self, pixel_values: np.ndarray) -> list[np.ndarray]:
         """SAM's views (B, 3, S, S) -> one (B, D, h, w), or for SAM-2 three, fine to coarse."""
@@ -95,10 +100,10 @@ class ExportedModel:
         present = np.asarray(attention_mask.any(-1))
         points = [prompts[name][present] if name in prompts else None for name in SPATIAL_PROMPTS]
         decoded = self._decode(image_embeddings, present.nonzero()[0], prompt_embeds[present], *points)
-        outputs = Arrays({name: _scatter(values, present) for name, values in decoded.items()})
-        if self.quality is not None:
-            scores, ious = np.array(self.quality, dtype=np.float32).T
-            outputs["quality"] = np.interp(outputs["iou_scores"], scores, ious).astype(np.float32)
+        if self.config.quality is not None:
+            scores, ious = np.array(self.config.quality, dtype=np.float32).T
+            decoded["quality"] = np.interp(decoded["iou_scores"], scores, ious).astype(np.float32)
+        outputs = {name: _scatter(values, present) for name, values in decoded.items()}
         return Arrays(outputs, prompt_embeds=prompt_embeds, image_embeddings=image_embeddings)
 
     def _decode(
@@ -119,7 +124,7 @@ class ExportedModel:
         order, parts = [], []
         for rows, num_points, box in self._groups(labels, boxes):
             own = _points(points[rows, :num_points], labels[rows, :num_points], boxes[rows] if box else None)
-            empty = self.empty_points(num_points, box) if num_points or box else 0
+            empty = EMPTY_POINTS[self.config.sam](num_points, box) if num_points or box else 0
             order.append(rows)
             parts.append(
                 self.graphs["decode"](

@@ -11,7 +11,7 @@ from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.photos import Photo
 
 if TYPE_CHECKING:
-    from modeling_evf_sam.inference.loading import AnyModel, AnyProcessor
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

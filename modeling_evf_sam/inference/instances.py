@@ -17,7 +17,7 @@ from modeling_evf_sam.inference.known_limits import check_whole
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from modeling_evf_sam.inference.loading import AnyModel, AnyProcessor
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 # docs/answers/measure.py says what these are worth on scenes whose objects are known.
 MIN_PIXELS = 16  # of a part

@@ -17,7 +17,7 @@ from modeling_evf_sam.inference.drawing import index_picture, labels_figure
 from modeling_evf_sam.photos import Photo
 
 if TYPE_CHECKING:
-    from modeling_evf_sam.inference.loading import AnyModel, AnyProcessor
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 LABELS, LEGEND = "labels.png", "labels_legend.png"
 

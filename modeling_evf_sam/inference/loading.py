@@ -8,17 +8,12 @@ import torch
 import transformers
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
-from modeling_evf_sam.exported.model import ExportedModel
-from modeling_evf_sam.exported.processor import ExportedProcessor
 from modeling_evf_sam.inference.precision import default_dtype
 from modeling_evf_sam.inference.quantization import quantize
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.originals.downloads import find_config
 from modeling_evf_sam.originals.tokenizer import refuse_long_vocabulary
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
-
-AnyModel = EvfSamModel | ExportedModel
-AnyProcessor = EvfSamProcessor | ExportedProcessor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}  # as it is loaded
 

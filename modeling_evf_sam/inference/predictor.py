@@ -20,7 +20,7 @@ from modeling_evf_sam.inference.segmenting import predict
 from modeling_evf_sam.photos import Photo, to_rgb
 
 if TYPE_CHECKING:
-    from modeling_evf_sam.inference.loading import AnyModel, AnyProcessor
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 
 @dataclass

@@ -11,7 +11,7 @@ from modeling_evf_sam.inference.segmentation import Segmentation
 from modeling_evf_sam.photos import Photo
 
 if TYPE_CHECKING:
-    from modeling_evf_sam.inference.loading import AnyModel, AnyProcessor
+    from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
 
 
 def segment(

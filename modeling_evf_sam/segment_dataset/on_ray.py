@@ -40,6 +40,7 @@ def segment_dataset(
     model: str,
     device: str | None = None,
     dtype: str | None = None,
+    backend: str = "torch",
     workers: int | None = None,
     batch_size: int = 8,
     part_size: int = 256,
@@ -55,7 +56,8 @@ def segment_dataset(
         output: an existing folder; gets a parquet file for each block of photos, and `failures.jsonl`.
         model: folder or Hub id of a checkpoint.
         device: a torch device for every worker; None takes a GPU each where there are any.
-        dtype: what every worker computes in, as `load_model` takes it.
+        dtype: what every worker computes in, as `load` takes it.
+        backend: what every worker computes with; but for "torch", `model` is a folder that `evf-sam export` wrote.
         workers: processes that hold the model; default one for each GPU, or a single one.
         batch_size: photos computed at a time.
         part_size: photos in a block: what a stopped run does again, at the most, for each worker.
@@ -72,7 +74,7 @@ def segment_dataset(
     if not names:
         return summary
     blocks = [_table(job, names[start : start + part_size]) for start in range(0, len(names), part_size)]
-    settings = {"model": model, "device": device, "dtype": dtype, "batch_size": batch_size}
+    settings = {"model": model, "device": device, "dtype": dtype, "backend": backend, "batch_size": batch_size}
     places = {"root": job.root, "output": output, "shared": job.shared}
     results = _run_on_ray(blocks, {**settings, **places}, use_gpu=device is None, workers=workers)
     for _ in progress(_collect(results, output / FAILURES, summary), len(names)):

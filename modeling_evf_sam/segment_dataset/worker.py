@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from modeling_evf_sam.inference.loading import load_model
+from modeling_evf_sam.inference.backends import load
 from modeling_evf_sam.inference.segmentation import Segmentation
 from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.photos import open_photo
@@ -27,16 +27,25 @@ class PartWriter:
     Args:
         model: folder or Hub id of a checkpoint.
         device: a torch device; None takes a GPU where there is one.
-        dtype: what to compute in, as `load_model` takes it.
+        dtype: what to compute in, as `load` takes it.
+        backend: what computes; but for "torch", `model` is a folder that `evf-sam export` wrote.
         root: where the names of photos start.
         output: folder for the parts.
         batch_size: photos computed at a time; no more than twice as many are in memory.
     """
 
     def __init__(
-        self, *, model: str, device: str | None, dtype: str | None = None, root: Path, output: Path, batch_size: int
+        self,
+        *,
+        model: str,
+        device: str | None,
+        dtype: str | None = None,
+        backend: str = "torch",
+        root: Path,
+        output: Path,
+        batch_size: int,
     ):
-        self.model, self.processor = load_model(model, device, dtype)
+        self.model, self.processor = load(model, device, dtype, backend)
         self.root, self.output, self.batch_size = root, output, batch_size
         self.pool = ThreadPoolExecutor(READING_THREADS)
 

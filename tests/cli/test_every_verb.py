@@ -51,6 +51,7 @@ RUNS = {
         "segment-video film.mp4 star 'the red circle' --model tiny --output {out} --format mot",
         ["masks.jsonl", "overlay.mp4", "mot.txt"],
     ),
+    "export": ("export {out} --format torch --model tiny", ["photo.pt2", "report.json"]),
     "convert": ("convert evf-sam --output {out} --verify", ["model.safetensors", "config.json"]),
     "build": ("build --sam sam.pth --beit3 beit3.pth --tokenizer beit3.spm --output {out}", ["model.safetensors"]),
     "tokenizer": ("tokenizer beit3.spm --output {out} --verify", ["tokenizer.json"]),
