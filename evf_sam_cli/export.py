@@ -13,7 +13,9 @@ from evf_sam_cli.paths import check_folder, find_photos
 def run(
     output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the graphs.", show_default=False)],
     model: ModelOption = DEFAULT_MODEL,
-    format: Annotated[Literal["onnx", "openvino", "torch"], typer.Option(help="Of the files.")] = "onnx",
+    format: Annotated[
+        Literal["onnx", "openvino", "torch", "web"], typer.Option(help="Of the files; web is a page.")
+    ] = "onnx",
     int8: Annotated[
         bool, typer.Option("--int8", help="The encoders' linear layers in 8 bits.", show_default=False)
     ] = False,

@@ -13,6 +13,7 @@ from PIL import Image
 from modeling_evf_sam.export.formats import FORMATS, check_format, versions
 from modeling_evf_sam.export.graphs import trace
 from modeling_evf_sam.export.int8 import check_int8, quantize_onnx, quantize_openvino
+from modeling_evf_sam.export.web import check_web, write_page
 from modeling_evf_sam.exported.loading import METADATA, REPORT, TOKENIZER, load_exported, load_settings
 from modeling_evf_sam.exported.views import Views
 from modeling_evf_sam.files import whole_folder, write_json
@@ -20,7 +21,8 @@ from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.photos import Photo
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 
-BACKENDS = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}  # what the check of a format runs on
+# What the check of a format runs on
+BACKENDS = {"onnx": "onnxruntime", "web": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 COMPARED = ("pixel_values", "multimodal_pixel_values", "pred_masks", "iou_scores", "quality", "presence_logits")
 TOLERANCE = 1e-4  # of values in float32, in units of the largest
 
@@ -43,7 +45,7 @@ def export(
         model: in evaluation mode, in float32 on the CPU.
         processor: the model's own.
         folder: made where it does not exist; it appears with all files or not at all.
-        format: "onnx", "openvino" or "torch".
+        format: "onnx", "openvino", "torch", or "web": ONNX, and a page that runs it in a browser.
         int8: whether linear layers of the encoders compute in 8 bits; not for "torch". The graphs are compared with
             the model before that, and the report has the differences after it.
         photos: for int8 in OpenVINO: some like those to be segmented.
@@ -61,9 +63,13 @@ def export(
     if int8:
         check_int8(format, photos)
     metadata = describe(model, processor)
+    if format == "web":
+        check_web(metadata["views"]["image_layout"])
     with whole_folder(folder) as staging:
         for graph in trace(model):
             FORMATS[format][0](graph, staging)
+        if format == "web":
+            metadata = write_page(staging, metadata)
         write_json({"format": format, **metadata}, staging / METADATA)
         processor.tokenizer.backend_tokenizer.save(str(staging / TOKENIZER))
         compared = compare(model, processor, staging, BACKENDS[format])
@@ -112,7 +118,8 @@ def _quantize(folder: Path, format: str, photos: Sequence[Photo]) -> None:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    return {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from modeling_evf_sam.export.graphs import Graph
 from modeling_evf_sam.extras import require
 
+ONNX = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # of ONNX: the one that torch writes without conversion, and that onnxruntime-web reads
 ONE_FILE = 1 << 30  # bytes of weights that an ONNX file holds itself; more lie beside it, as a file ends at 2 GB
 
@@ -50,7 +51,8 @@ def write_torch(graph: Graph, folder: Path) -> None:
 
 # format -> how a graph is written, libraries that are needed, and the extra that installs them
 FORMATS: dict[str, tuple[Callable[[Graph, Path], None], tuple[str, ...], str]] = {
-    "onnx": (write_onnx, ("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "onnx": (write_onnx, ONNX, "onnx"),
+    "web": (write_onnx, ONNX, "onnx"),
     "openvino": (write_openvino, ("openvino",), "openvino"),
     "torch": (write_torch, (), ""),
 }
@@ -68,7 +70,10 @@ def check_format(name: str) -> None:
 def versions(name: str) -> dict[str, str | int]:
     """What wrote the files of a format."""
     libraries = ("torch", "transformers", *FORMATS[name][1])
-    return {**{library: version(library) for library in libraries}, **({"opset": OPSET} if name == "onnx" else {})}
+    return {
+        **{library: version(library) for library in libraries},
+        **({"opset": OPSET} if FORMATS[name][1] == ONNX else {}),
+    }
 
 
 @contextmanager

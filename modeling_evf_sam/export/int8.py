@@ -17,7 +17,7 @@ RANGES = {"onnx": "in each call", "openvino": "on photos"}
 
 def check_int8(format: str, photos: Sequence[Photo]) -> None:
     """Raises a ValueError if a format has no int8, its library is missing, or photos are missing or of no use."""
-    if format == "torch":
+    if format not in RANGES:
         raise ValueError("int8 is for the formats onnx and openvino: choose one of them")
     if format == "openvino":
         require("nncf", extra="int8", what="int8 for openvino")
