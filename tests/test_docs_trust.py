@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.evaluation.evaluator import EvaluationResult, evaluate_model
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
 
@@ -38,11 +38,10 @@ def test_the_other_figures_are_those_of_their_records():
 
 @pytest.fixture(scope="module")
 def result() -> EvaluationResult:
-    folder = DOCS / "training" / "presence"
-    model = EvfSamModel.from_pretrained(folder, dtype=torch.float32)
+    model = EvfSamModel.from_pretrained(DEFAULT_CHECKPOINT, dtype=torch.float32)
     scenes = RenderedScenes("test", 80, absent=0.5)
     samples = (scenes[index] for index in range(len(scenes)))
-    return evaluate_model(model, EvfSamProcessor.from_pretrained(folder), samples)
+    return evaluate_model(model, EvfSamProcessor.from_pretrained(DEFAULT_CHECKPOINT), samples)
 
 
 def test_the_checkpoint_tells_things_apart(result):
