@@ -22,7 +22,7 @@ def segment(model: EvfSamModel) -> list[Tensor]:
     masks: list[Tensor] = []
     for scene in RenderedScenes("test", 4):
         inputs = processor(images=[scene.photo], text=[scene.sentences], semantic=[scene.semantic])
-        (result,) = processor.post_process_referring_segmentation(model(**inputs), inputs)
+        (result,) = processor.post_process_referring_segmentation(model(**inputs), inputs, present_threshold=0.0)
         masks += result["masks"]
     return masks
 

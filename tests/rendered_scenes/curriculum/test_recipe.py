@@ -20,6 +20,7 @@ def test_the_shipped_recipe_and_changes():
         "presence",
         "presence_again",
         "presence_pairs",
+        "whole",
         "scores",
     ]
 

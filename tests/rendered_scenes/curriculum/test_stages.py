@@ -8,7 +8,7 @@ from modeling_evf_sam.rendered_scenes.curriculum.recipe import Recipe, load_reci
 from modeling_evf_sam.rendered_scenes.curriculum.stages import OBJECTIVES, run_recipe
 from tests.tiny_recipe import write_tiny_recipe
 
-STAGES = ["embedding", "sam", "sam_again", "sight", "reading", "text_semantic", "presence", "scores"]
+STAGES = ["embedding", "sam", "sam_again", "sight", "reading", "text_semantic", "presence", "whole", "scores"]
 
 
 @pytest.fixture(scope="module")
