@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from modeling_evf_sam.configuration_evf_sam import PADDING, EfficientSamConfig
+from modeling_evf_sam.configuration_evf_sam import EfficientSamConfig
 from modeling_evf_sam.modeling_efficient_sam import EfficientSamModel
 from modeling_evf_sam.originals.converting import convert_state_dict, original_state_dict
+from modeling_evf_sam.prompts_evf_sam import PADDING
 from tests.golden import GOLDEN_EFFICIENT_SAM, ruled_tensor
 
 LOGITS = 1e-4  # agreement with the original

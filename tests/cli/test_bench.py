@@ -9,15 +9,7 @@ import pytest
 from PIL import Image
 
 from evf_sam_cli import main
-from modeling_evf_sam.bench.stages import CALL, ENCODE, PRODUCT, PRODUCT_SIDES, STAGES, TRANSFORMERS
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_products():
-    """A device's best rate is not asked for."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRODUCT_SIDES, "cpu", 64)
-        yield
+from modeling_evf_sam.bench.stages import CALL, ENCODE, PRODUCT, STAGES, TRANSFORMERS
 
 
 @pytest.fixture(scope="module")

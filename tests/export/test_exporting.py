@@ -112,7 +112,7 @@ def test_graphs_that_answer_otherwise_are_not_written(tmp_path, tiny_tokenizer, 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"format": "tensorrt"}, "format 'tensorrt' is unknown: use one of onnx, openvino, torch"),
+        ({"format": "tensorrt"}, "format 'tensorrt' is unknown: use one of onnx, web, openvino, torch"),
         ({"format": "torch", "int8": True}, "int8 is for the formats onnx and openvino"),
         ({"format": "onnx", "int8": True, "photos": ["photo.png"]}, "finds its ranges in each call: leave them out"),
     ],
