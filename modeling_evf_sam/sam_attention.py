@@ -17,7 +17,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder, SamVisionLayer
 
-BLOCK = 1 << 20  # scores computed at a time: few enough to stay in the cache of a CPU
+BLOCK = 1 << 22  # bytes of scores computed at a time: few enough to stay in the cache of a CPU
 WINDOW_TOKENS = 1024  # at most, of what counts as a window
 
 Kernel = Callable[..., Tensor]  # what `attend` computes, for a block of it
@@ -115,7 +115,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Ten
 def attend_in_blocks(kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
     """`attend` for a few queries at a time, with the scores of these alone."""
     attended = torch.empty_like(query)
-    for heads, queries in _blocks(*query.shape[:2]):
+    if kernel is added:
+        key = key.transpose(1, 2).contiguous().transpose(1, 2)  # as it reads them
+    for heads, queries in _blocks(*query.shape[:2], BLOCK // query.itemsize):
         biases = [one[heads, queries] for one in positions]
         attended[heads, queries] = kernel(query[heads, queries], key[heads], value[heads], *biases)
     return attended
@@ -123,22 +125,18 @@ def attend_in_blocks(kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, 
 
 def fused(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
     """Torch's own attention, with the bias written out: (n, t, D) for t of the queries of n heads."""
-    bias = None
-    if positions:
-        rows, columns = positions
-        bias = (rows[..., :, None] + columns[..., None, :]).flatten(2)[None]  # (1, n, t, T)
+    bias = _bias(*positions)[None] if positions else None
     return scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias)[0]
 
 
 def added(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Tensor:
-    """Two matrix products, between which the bias is added in place."""
-    keys = key.transpose(1, 2).contiguous()  # twice as fast as a product with the transposed view
-    scores = torch.bmm(query * query.shape[-1] ** -0.5, keys)  # (n, t, T)
+    """Two matrix products, the first of which is added to the bias; twice as fast where keys lie as columns."""
+    query, keys = query * query.shape[-1] ** -0.5, key.transpose(1, 2)
     if positions:
-        rows, columns = positions
-        grid = scores.unflatten(2, (rows.shape[-1], columns.shape[-1]))
-        grid += rows[..., :, None]
-        grid += columns[..., None, :]
+        scores = _bias(*positions)  # (n, t, T)
+        torch.baddbmm(scores, query, keys, out=scores)
+    else:
+        scores = torch.bmm(query, keys)
     return torch.bmm(scores.softmax(-1), value)
 
 
@@ -146,6 +144,11 @@ def folded(query: Tensor, key: Tensor, value: Tensor, *positions: Tensor) -> Ten
     """Two matrix products, the first of which adds the bias: of wide queries and keys, as below."""
     query, key = _widened(query, key, *positions)
     return torch.bmm(torch.bmm(query, key.transpose(1, 2)).softmax(-1), value)
+
+
+def _bias(rows: Tensor, columns: Tensor) -> Tensor:
+    """The bias of n heads' queries for all keys, (n, t, T)."""
+    return (rows[..., :, None] + columns[..., None, :]).flatten(2)
 
 
 # For windows with positions, and for all else. docs/performance/compare_choices.py compares the kernels: torch's own
@@ -180,10 +183,10 @@ def _places(rows: int, columns: int, like: Tensor) -> Tensor:
     return torch.cat([row, column], dim=1)
 
 
-def _blocks(num_heads: int, num_tokens: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of heads and of queries that cut (num_heads, num_tokens, num_tokens) into blocks of `BLOCK` scores."""
-    queries = min(num_tokens, max(1, BLOCK // num_tokens))
-    heads = max(1, BLOCK // (queries * num_tokens))
+def _blocks(num_heads: int, num_tokens: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of heads and of queries that cut (num_heads, num_tokens, num_tokens) into blocks of `size` scores."""
+    queries = min(num_tokens, max(1, size // num_tokens))
+    heads = max(1, size // (queries * num_tokens))
     for head in range(0, num_heads, heads):
         for query in range(0, num_tokens, queries):
             yield slice(head, head + heads), slice(query, query + queries)

@@ -51,7 +51,7 @@ def photos(count: int = 2) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+@pytest.mark.parametrize("block", [1, 400, 1 << 22])
 def test_the_numbers_are_the_library_s(variant, block, monkeypatch):
     monkeypatch.setattr(sam_attention, "BLOCK", block)
     library, ours = encoders(**VARIANTS[variant])
@@ -88,7 +88,7 @@ def attention(query, key, value, rows=None, columns=None):
 @pytest.mark.parametrize("sides", [(3, 5), (8, 8)])
 @pytest.mark.parametrize("positions", [True, False])
 @pytest.mark.parametrize("kernel", [sam_attention.fused, sam_attention.added, sam_attention.folded])
-@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+@pytest.mark.parametrize("block", [1, 400, 1 << 22])
 def test_kernels_agree_with_attention_as_it_is_defined(sides, positions, kernel, block, monkeypatch):
     if kernel is sam_attention.folded and not positions:
         return  # it has nothing to fold
