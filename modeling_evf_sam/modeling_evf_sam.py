@@ -23,6 +23,7 @@ from .modeling_beit3 import Beit3Attention, Beit3Layer
 from .multimodal_encoders import EvfSamProjector, multimodal_encoder
 from .presets import PRESETS
 from .pretrained_evf_sam import LoadReleaseMixin, PushCodeMixin, StrictLoadingMixin
+from .prompts_evf_sam import FULL_VIEW_SENTENCES, at_a_time
 from .sam_families import SamFamily, as_levels, sam_family
 from .sam_models import (
     MEMORY_TENSORS,
@@ -35,9 +36,6 @@ from .sam_models import (
     scatter,
 )
 
-# Without gradients, what is computed at a time by default: as much as fits where one photo of this side fits.
-FULL_VIEW = 1024  # pixels
-FULL_VIEW_SENTENCES = 8
 RECORDS = ("output_hidden_states", "output_attentions")
 
 
@@ -164,7 +162,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
             raise ValueError(f"the size of a chunk is {given}: give 1 or more")
         if torch.is_grad_enabled():
             return given or sys.maxsize
-        return given or max(1, full_size * FULL_VIEW**2 // self.config.view_size**2)
+        return given or at_a_time(self.config.view_size, full_size)
 
     def get_prompt_embeddings(
         self,

@@ -15,6 +15,20 @@ import numpy as np
 PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
 SEMANTIC_TOKEN = "[semantic]"
 SPATIAL_PROMPTS = ("input_points", "input_labels", "input_boxes")
+FULL_VIEW = (
+    1024  # pixels; memory that is enough for one photo with a view of this side bounds what is computed at once
+)
+FULL_VIEW_SENTENCES = 8
+
+
+def at_a_time(view_size: int, full_size: int = 1) -> int:
+    """Photos or sentences to compute at a time, of which `full_size` fit where the view is 1024 x 1024."""
+    return max(1, full_size * FULL_VIEW**2 // view_size**2)
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """Slices of `size` that make up `count`; an empty one for nothing."""
+    return [slice(start, start + size) for start in range(0, max(1, count), size)]
 
 
 def where(photo: int, sentence: int) -> str:

@@ -20,7 +20,7 @@ from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
 from .configuration_evf_sam import EvfSamConfig
 from .modeling_efficient_sam import EfficientSamModel
-from .prompts_evf_sam import PADDING
+from .prompts_evf_sam import PADDING, slices
 from .sam_attention import EvfSamVisionEncoder, without_layers
 from .sam_families import sam_family
 
@@ -175,11 +175,6 @@ def scatter(values: Tensor | None, present: Tensor) -> Tensor | None:
     out = values.new_zeros(present.numel(), *values.shape[1:])
     rows = present.flatten().nonzero()[:, 0]
     return out.index_copy(0, rows, values).view(*present.shape, *values.shape[1:])
-
-
-def slices(count: int, size: int) -> list[slice]:
-    """Slices of `size` that make up `count`; an empty one for nothing."""
-    return [slice(start, start + size) for start in range(0, max(1, count), size)]
 
 
 def decode_in_groups(

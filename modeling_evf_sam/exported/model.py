@@ -12,12 +12,10 @@ import numpy as np
 
 from modeling_evf_sam.exported.arrays import Arrays
 from modeling_evf_sam.exported.backends import Run
-from modeling_evf_sam.prompts_evf_sam import PADDING, SPATIAL_PROMPTS
+from modeling_evf_sam.prompts_evf_sam import FULL_VIEW_SENTENCES, PADDING, SPATIAL_PROMPTS, at_a_time, slices
 
 NO_POINT = -1  # the label of a point that is none
 CORNERS = (2, 3)  # labels of a box's corners
-FULL_VIEW = 1024  # pixels; of photos with views as large, one is computed at a time, and as many sentences
-FULL_VIEW_SENTENCES = 8
 # By the kind of SAM: how many points that are none follow n points, box or no box.
 EMPTY_POINTS: dict[str, Callable[[int, bool], int]] = {
     "sam": lambda count, box: 0 if box else 1,
@@ -55,13 +53,14 @@ class ExportedModel:
 
     def __init__(self, graphs: Mapping[str, Run], config: ModelSettings):
         self.graphs, self.config = graphs, config
-        self.photos_at_a_time = max(1, FULL_VIEW**2 // config.view_size**2)
+        self.photos_at_a_time = at_a_time(config.view_size)
+        self.sentences_at_a_time = at_a_time(config.view_size, FULL_VIEW_SENTENCES)
 
     def get_image_embeddings(self, pixel_values: np.ndarray) -> list[np.ndarray]:
         """SAM's views (B, 3, S, S) -> one (B, D, h, w), or for SAM-2 three, fine to coarse."""
         chunks = [
             list(self.graphs["photo"]({"pixel_values": pixel_values[rows]}).values())
-            for rows in _slices(len(pixel_values), self.photos_at_a_time)
+            for rows in slices(len(pixel_values), self.photos_at_a_time)
         ]
         return [np.concatenate(level) for level in zip(*chunks, strict=True)]
 
@@ -72,7 +71,7 @@ class ExportedModel:
         present = np.asarray(attention_mask.any(-1))
         photo, ids, mask = present.nonzero()[0], input_ids[present], attention_mask[present]
         tokens = []
-        for rows in _slices(len(ids), FULL_VIEW_SENTENCES * self.photos_at_a_time):
+        for rows in slices(len(ids), self.sentences_at_a_time):
             length = mask[rows].any(0).sum()
             inputs = {"input_ids": ids[rows, :length], "attention_mask": mask[rows, :length]}
             if multimodal_pixel_values is not None:
@@ -145,7 +144,7 @@ class ExportedModel:
         layouts = np.stack([(labels != PADDING).sum(1), (boxes != PADDING).any(1)], axis=1)
         for layout in np.unique(layouts, axis=0):
             rows = (layouts == layout).all(1).nonzero()[0]
-            for part in _slices(len(rows), FULL_VIEW_SENTENCES * self.photos_at_a_time):
+            for part in slices(len(rows), self.sentences_at_a_time):
                 yield rows[part], int(layout[0]), bool(layout[1])
 
 
@@ -155,10 +154,6 @@ def _points(points: np.ndarray, labels: np.ndarray, boxes: np.ndarray | None) ->
         return points, labels
     corners = np.broadcast_to(np.array(CORNERS), (len(boxes), 2))
     return np.concatenate([points, boxes.reshape(-1, 2, 2)], 1), np.concatenate([labels, corners], 1)
-
-
-def _slices(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _scatter(values: np.ndarray, present: np.ndarray) -> np.ndarray:
