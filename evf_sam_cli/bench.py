@@ -26,6 +26,10 @@ def run(
         typer.Option(help="Precision.", show_default="the one that the checkpoint is loaded in"),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs of everything, in turns.")] = 5,
+    exported: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Measure calls of what evf-sam export wrote there, too; may be repeated."),
+    ] = None,
     json_path: JsonOption = None,
     chart: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the result; needs matplotlib.")] = None,
     device: DeviceOption = None,
@@ -63,6 +67,7 @@ def run(
             dtype=dtype,
             num_photos=photos,
             repeats=repeats,
+            exported=exported or (),
             progress=lambda turns: track(turns, "measuring", console=shown),
         ),
     }

@@ -10,6 +10,7 @@ import torch
 import transformers
 from transformers.models.sam.modeling_sam import SamVisionModel
 
+from modeling_evf_sam.bench.exported_calls import exported_calls
 from modeling_evf_sam.bench.measuring import Action, Measurement, measure
 from modeling_evf_sam.bench.stages import (
     ANOTHER,
@@ -43,6 +44,7 @@ def run_benchmark(
     dtype: str | None = None,
     num_photos: int = 1,
     repeats: int = 5,
+    exported: Sequence[Path] = (),
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Record:
     """Measures a model and what it is compared with, in turns.
@@ -54,13 +56,14 @@ def run_benchmark(
         dtype: the precision to measure, "float32", "bfloat16", "float16" or, on a CPU, "int8"; default: the model's.
         num_photos: photos in a call.
         repeats: timed runs of everything.
+        exported: folders that `evf-sam export` wrote, whose calls are measured as well.
         progress: wraps the runs, to show how far it is.
 
     Returns:
         `machine`, `setting`, `measurements` and `ratios`, ready for JSON; times in seconds, memory in bytes.
 
     Raises:
-        ValueError: no repeats.
+        ValueError: no repeats, or no exported graphs.
     """
     baseline = transformers_encoder(model)
     parameters = model.num_parameters()  # those of int8 layers would not be counted
@@ -72,6 +75,8 @@ def run_benchmark(
         actions = [calls.encoding(), calls.another(), calls.separate()]
         for count in counts:
             actions += [*calls.stages(count), calls.whole(count)]
+        for folder in exported:
+            actions += exported_calls(folder, calls.photos, counts, precision)
         actions += _compared(calls, baseline)
     measurements = measure(actions, repeats=repeats, device=model.device, progress=progress)
     rates = {m.action.dtype: m.rate for m in measurements if m.action.what == PRODUCT}

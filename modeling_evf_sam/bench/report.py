@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from modeling_evf_sam.bench.stages import CALL
+
 COLUMNS = ("", "sentences", "median", "spread", "photos/s", "per sentence", "GFLOP", "of peak", "memory")
 
 
@@ -26,7 +28,7 @@ def rows(record: dict[str, Any]) -> Iterator[list[str]]:
     """
     for entry in record["measurements"]:
         name = entry["what"]
-        if entry["what"].startswith(("transformers", "matrix")):
+        if entry["what"].startswith(("transformers", "matrix", f"{CALL}, ")):
             name += f", {entry['dtype']}"
         yield [
             name,

@@ -95,3 +95,18 @@ def test_bad_choices_are_one_line(bench, arguments, message, capsys):
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("error: ")
     assert message in err
+
+
+def test_exported_graphs_stand_beside_the_model(bench, tiny_checkpoint, tmp_path, capsys):
+    assert main(["export", str(tmp_path / "graphs"), "--model", str(tiny_checkpoint), "--format", "torch"]) == 0
+    capsys.readouterr()
+    assert bench("--exported", tmp_path / "graphs", "--prompts", "1,2", "--json", "-") == 0
+    output = capsys.readouterr()
+    found = [entry for entry in json.loads(output.out)["measurements"] if entry["what"] == f"{CALL}, torch"]
+    assert [entry["sentences"] for entry in found] == [1, 2]
+    assert f"{CALL}, torch, float32" in output.err
+
+
+def test_a_folder_without_graphs_is_told(bench, tmp_path, capsys):
+    assert bench("--exported", tmp_path) == 2
+    assert f"'{tmp_path}' has no report.json: give a folder that evf-sam export wrote" in capsys.readouterr().err
