@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from modeling_evf_sam import EvfSamModel
+from modeling_evf_sam.bench.record import machine
 from modeling_evf_sam.sam_attention import added, attend_in_blocks, attend_with_wide_heads, folded, fused
 
 REPEATS = 7
@@ -91,5 +92,6 @@ def time_in_turns(ways: Ways) -> dict[str, float]:
 
 if __name__ == "__main__":
     target = Path(__file__).with_suffix(".json")
-    target.write_text(json.dumps(compare(), indent=2) + "\n", encoding="utf-8")
+    record = {"machine": machine(torch.device("cpu")), "seconds": compare()}
+    target.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(target)

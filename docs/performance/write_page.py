@@ -64,9 +64,10 @@ differs by a fifth from run to run.
 PRECISIONS = """\
 ## Precisions
 
-Masks of the embedded checkpoint in other precisions, against its masks in float32, on the 500 held-out scenes of
-`evf-sam evaluate` (`docs/performance/compare_precisions.py`). The scenes are drawn and the checkpoint is small: check
-your own with `evf-sam evaluate --dtype int8`.
+Answers of the embedded checkpoint in other precisions, against those in float32, on the 500 held-out scenes of
+`evf-sam evaluate` (`docs/performance/compare_precisions.py`): how many sentences one of the two declines and the other
+does not, and the IoUs of the masks of those that neither declines. The scenes are drawn and the checkpoint is small:
+check your own with `evf-sam evaluate --dtype int8`.
 """
 CHOICES = """\
 ## Choices
@@ -97,7 +98,8 @@ def page() -> str:
         has_picture = file.with_suffix(".png").exists()
         sections.append(f"## {file.stem}\n\n{picture if has_picture else ''}{markdown(_read(file.name))}")
     sections += [f"{PRECISIONS}\n{_table(_precisions(_read('compare_precisions.json')))}"]
-    sections += [f"{CHOICES}\n{_table(_choices(_read('compare_choices.json')))}"]
+    choices = _read("compare_choices.json")
+    sections += [f"{CHOICES}\n{_cpu(choices['machine'])}\n\n{_table(_choices(choices['seconds']))}"]
     films = _read("compare_films.json")
     sections += [f"{FILMS}\n{_cpu(films['machine'])}\n\n{_table(_films(films['frames']))}"]
     return "\n".join(sections)
@@ -122,11 +124,12 @@ def _glance(records: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
 
 
 def _precisions(record: dict[str, dict[str, float]]) -> Iterator[list[str]]:
-    yield ["", "masks", "mean IoU with float32", "IoU above 0.95", "lowest IoU", "gIoU", "gIoU in float32"]
+    titles = ["sentences", "declined by one alone", "mean IoU with float32", "IoU above 0.95", "lowest IoU"]
+    yield ["", *titles, "gIoU", "gIoU in float32"]
     for dtype, measured in record.items():
-        count, mean, share, lowest, giou, before = measured.values()
+        count, declined, mean, share, lowest, giou, before = measured.values()
         figures = (f"{mean:.4f}", f"{100 * share:.1f} %", f"{lowest:.2f}", f"{giou:.4f}", f"{before:.4f}")
-        yield [dtype, f"{count:,}", *figures]
+        yield [dtype, f"{count:,}", str(declined), *figures]
 
 
 def _choices(record: dict[str, dict[str, float]]) -> Iterator[list[str]]:
