@@ -34,6 +34,7 @@ test-slow: $(VENV)/test.stamp
 
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --site-dir build/site
+	$(VENV)/bin/evf-sam export build/site/page --format web  # which docs/try.md shows
 	@echo "The pages: $(abspath build/site)/index.html"
 
 style: $(VENV)/test.stamp
