@@ -3,8 +3,10 @@
 The one place where files are opened and photos turned, so that width and height mean the same everywhere.
 """
 
+import struct
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -16,35 +18,56 @@ if TYPE_CHECKING:
 
 # Pillow's own bound against decompression bombs: 89 megapixels take about 1 GB as float32.
 MAX_PIXELS = 89_478_485
+MAX_SIDE = 65_500  # pixels: what a JPEG can have
+STRIP = 1 << 20  # pixels that are laid on white at a time
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 Photo = Union[str, Path, Image.Image, np.ndarray, "torch.Tensor"]
 
 
-def open_photo(path: str | Path) -> Image.Image:
+def open_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Reads a photo file: upright, RGB, the first frame of an animation.
 
     Args:
         path: a JPEG, PNG, WebP, BMP, TIFF or GIF file. Its type is read from its content, not from its name.
+        max_pixels: of a photo; a larger one is refused by what its header says, before it is decoded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, not an image of these types, damaged, or larger than `MAX_PIXELS`.
+        ValueError: it is no file, not an image of these types, damaged, or larger than `max_pixels`.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"photo '{path}' is a folder: give the path of one image file")
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise ValueError(f"photo '{path}' is {kind}: give the path of one image file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large: to_rgb has an error for it; damaged metadata: not needed
-            with Image.open(path, formats=PHOTO_FORMATS) as image:
-                return to_rgb(image)
+        return _decode(path, f"photo '{path}'", max_pixels)
     except FileNotFoundError:
         raise FileNotFoundError(f"photo '{path}' does not exist: check the path") from None
+
+
+def decode_photo(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Reads the content of a photo file, as `open_photo`.
+
+    Raises:
+        ValueError: as there.
+    """
+    return _decode(BytesIO(content), "the photo", max_pixels)
+
+
+def _decode(file: Path | BytesIO, name: str, max_pixels: int) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large: there is an error for it; damaged metadata: not needed
+            with Image.open(file, formats=PHOTO_FORMATS) as image:
+                _check_size(*image.size, max_pixels)
+                return to_rgb(image)
+    except FileNotFoundError:
+        raise
     except Image.UnidentifiedImageError:
-        raise ValueError(f"photo '{path}' is not an image: give a file of type {', '.join(PHOTO_FORMATS)}") from None
+        raise ValueError(f"{name} is not an image: give a file of type {', '.join(PHOTO_FORMATS)}") from None
     except Exception as error:  # Pillow's readers raise errors of many types on damaged files
-        raise ValueError(f"photo '{path}' cannot be read ({error}): give an intact, smaller image") from error
+        raise ValueError(f"{name} cannot be read ({error}): give an intact, smaller image") from error
 
 
 def to_rgb(image: Photo) -> Image.Image:
@@ -66,17 +89,41 @@ def to_rgb(image: Photo) -> Image.Image:
         return open_photo(image)
     if not isinstance(image, Image.Image):
         image = _image_from_array(image)
-    width, height = image.size
-    if min(width, height) < 1 or width * height > MAX_PIXELS:
-        raise ValueError(f"{width} x {height} pixels: a photo has at least 1 and at most {MAX_PIXELS} of them")
-    image = ImageOps.exif_transpose(image)
+    _check_size(*image.size, MAX_PIXELS)
+    image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(_to_uint8(np.asarray(image))).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+    image = _on_white(image) if image.has_transparency_data else image.convert("RGB")
+    image.info.clear()  # what was said of the file, such as how to turn it, is done
+    return image
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if min(width, height) < 1 or width * height > max_pixels:
+        raise ValueError(f"{width} x {height} pixels: a photo has at least 1 and at most {max_pixels} of them")
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"{width} x {height} pixels: no side of a photo has more than {MAX_SIDE}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turns by EXIF; what is damaged there turns nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, TypeError, KeyError, struct.error, OSError):
+        image.load()  # a damaged photo is an error all the same
+        return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """An RGB image of one with transparency, row by row, as each copy of a large photo takes much memory."""
+    width, height = image.size
+    result = Image.new("RGB", image.size)
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height))).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return result
 
 
 def rgb_photos(images: Photo | Sequence[Photo]) -> list[Image.Image]:

@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling_evf_sam.photos import open_photo, rgb_photos, to_rgb
+from modeling_evf_sam import photos
+from modeling_evf_sam.photos import decode_photo, open_photo, rgb_photos, to_rgb
 
 COLOUR = (200, 100, 50)
 CLEAR = (200, 100, 50, 0)
@@ -202,3 +204,55 @@ def test_open_photo_refuses(tmp_path, write, error, message):
 
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0XX", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\0\0\xff\xff", b"junk"]
+)
+def test_damaged_exif_turns_nothing(tmp_path, exif):
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "m.jpg", exif=exif)
+    photo = open_photo(tmp_path / "m.jpg")
+    assert to_rgb(photo).size == photo.size == (40, 30)
+    assert photo.info == {}
+
+
+def test_what_an_image_says_of_itself_is_used_once(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "turned.jpg", exif=exif)
+    once = open_photo(tmp_path / "turned.jpg")
+    assert to_rgb(to_rgb(once)).size == once.size == (30, 40)
+
+
+def test_a_pipe_is_no_photo(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match="is no regular file: give the path of one image file"):
+        open_photo(tmp_path / "pipe.jpg")
+
+
+def test_a_large_photo_is_refused_by_its_header(tmp_path, monkeypatch):
+    Image.new("RGB", (50, 40)).save(tmp_path / "photo.png")
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("it was decoded"))
+    with pytest.raises(ValueError, match="50 x 40 pixels: a photo has at least 1 and at most 1999 of them"):
+        open_photo(tmp_path / "photo.png", max_pixels=1999)
+
+
+def test_no_side_is_longer_than_that_of_a_jpeg():
+    with pytest.raises(ValueError, match="70000 x 1 pixels: no side of a photo has more than 65500"):
+        to_rgb(Image.new("L", (70_000, 1)))
+
+
+def test_the_content_of_a_file_is_decoded(tmp_path):
+    Image.new("RGB", (50, 40), "teal").save(tmp_path / "photo.png")
+    assert decode_photo((tmp_path / "photo.png").read_bytes()) == open_photo(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match="the photo is not an image: give a file of type JPEG"):
+        decode_photo(b"hello")
+
+
+@pytest.mark.parametrize("strip", [1, 100, 10_000])
+def test_transparency_is_laid_on_white_row_by_row(strip, monkeypatch):
+    monkeypatch.setattr(photos, "STRIP", strip)
+    values = np.random.default_rng(0).integers(0, 256, (30, 40, 4), dtype=np.uint8)
+    image = Image.fromarray(values)
+    white = Image.new("RGBA", image.size, "white")
+    assert to_rgb(image) == Image.alpha_composite(white, image).convert("RGB")
