@@ -25,6 +25,7 @@ from .prompts_evf_sam import (
     Tokens,
     check_counts,
     check_masks,
+    check_threshold,
     nesting,
     refuse,
     spatial_prompts,
@@ -230,6 +231,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             ValueError: no sizes, or not one for each photo; or logits that are not numbers.
         """
         results = []
+        check_threshold(mask_threshold)
         for answers in self._answers(outputs, inputs, target_sizes):
             masks = torch.empty(answers.masks_shape, dtype=torch.bool, device=outputs.pred_masks.device)
             for mask, logits in zip(masks, answers.logits, strict=True):
@@ -263,7 +265,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         for answers in self._answers(outputs, inputs, target_sizes):
             size, device = answers.masks_shape[1:], outputs.pred_masks.device
             indices = torch.zeros(size, dtype=torch.long, device=device)
-            highest = torch.full(size, float(mask_threshold), device=device)
+            highest = torch.full(size, check_threshold(mask_threshold), device=device)
             for index, logits in enumerate(answers.logits):
                 if answers.presence is None or answers.presence[index] >= present_threshold:
                     indices[logits > highest] = index + 1

@@ -5,9 +5,11 @@ Nothing here needs torch: what was exported is asked in the same way.
 Shapes: B photos, P sentences at the most for one photo, L tokens, n points.
 """
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -153,7 +155,7 @@ def entries(name: str, values: Any, count: int, unit: str) -> list[Any]:
     """
     if values is None:
         return [None] * count
-    if not hasattr(values, "__len__") or len(values) != count:
+    if getattr(values, "ndim", 1) == 0 or not hasattr(values, "__len__") or len(values) != count:
         raise ValueError(f"{name}: give one entry for each {unit}, {count} in all")
     return list(values)
 
@@ -198,6 +200,17 @@ def _depth(values: Any) -> int:
     if not isinstance(values, (list, tuple)):
         return 0
     return 1 + max(map(_depth, values), default=0)
+
+
+def check_threshold(value: Any) -> Any:
+    """A threshold of mask logits.
+
+    Raises:
+        ValueError: it is no number, or not a finite one.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"mask_threshold is {value!r:.40}: give a finite number")
+    return value
 
 
 def _described(values: Any) -> str:
@@ -275,11 +288,29 @@ def _points(values: Any, size: np.ndarray, name: str) -> np.ndarray:
     return _inside(values, size, f"{name}: points")
 
 
-def _inside(values: Any, size: np.ndarray, name: str) -> np.ndarray:
+def _numbers(values: Any) -> np.ndarray | None:
+    """An array of numbers, whatever they stand in; None for words, flags, and what no number of the machine can be."""
     try:
-        points = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a list of [x, y], both numbers") from None
+        if hasattr(values, "detach"):
+            values = values.detach().cpu()
+            values = values.double() if values.is_floating_point() else values
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # of ragged lists, or tensors without values
+        return None
+    flags = any(isinstance(value, (bool, np.bool_)) for value in _leaves(values))
+    return array.astype(np.float64) if array.dtype.kind in "iuf" and not flags else None
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    """What stands in nested lists."""
+    for value in values if isinstance(values, (list, tuple)) else ():
+        yield from _leaves(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _inside(values: Any, size: np.ndarray, name: str) -> np.ndarray:
+    points = _numbers(values)
+    if points is None:
+        raise ValueError(f"{name} must be a list of [x, y], both numbers")
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"{name} must be a list of [x, y], not of shape {points.shape}")
     outside = ~((points >= 0) & (points <= size)).all(axis=1)  # NaN is outside as well
@@ -304,8 +335,8 @@ def _point_labels(values: Any, count: int, name: str) -> np.ndarray:
     if values is None:
         return np.ones(count, dtype=np.int64)
     check_depth(f"{name}: input_labels", values, "[1 or 0 for each point]", 1)
-    labels = np.asarray(values)
-    if labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
+    labels = _numbers(values)
+    if labels is None or labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{name}: labels must be 1 or 0 for each of its {count} points")
     return labels.astype(np.int64)
 

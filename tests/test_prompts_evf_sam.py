@@ -5,6 +5,7 @@ from PIL import Image
 
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.prompts_evf_sam import check_threshold
 
 WIDE = np.zeros((20, 40, 3), dtype=np.uint8)  # SAM's view shows it at 32 x 64 pixels: 1.6 for each of the photo's
 TALL = np.zeros((64, 16, 3), dtype=np.uint8)  # at 64 x 16 pixels
@@ -140,6 +141,12 @@ def test_rotated_photo_is_prompted_upright(processor):
         (WIDE, "dog", {"input_boxes": [0, 0, float("nan"), 10]}, "box corners: .* outside the photo"),
         (WIDE, "dog", {"input_boxes": [10, 0, 10, 10]}, "needs x0 < x1 and y0 < y1"),
         (WIDE, "dog", {"input_boxes": [0, 10, 10, 5]}, "needs x0 < x1 and y0 < y1"),
+        (WIDE, "dog", {"input_points": [["5", "6"]]}, r"points must be a list of \[x, y\], both numbers"),
+        (WIDE, "dog", {"input_points": [[True, 6]]}, r"points must be a list of \[x, y\], both numbers"),
+        (WIDE, "dog", {"input_points": [[10**400, 6]]}, r"points must be a list of \[x, y\], both numbers"),
+        (WIDE, "dog", {"input_points": torch.ones(1, 2, device="meta")}, r"points must be a list of \[x, y\], both"),
+        (WIDE, "dog", {"input_points": [[1, 2]], "input_labels": [True]}, "must be 1 or 0 for each of its 1 points"),
+        (WIDE, ["dog"], {"input_points": torch.tensor(5.0)}, "input_points: give one entry for each sentence, 1 in"),
     ],
 )
 def test_bad_prompts(processor, images, text, options, message):
@@ -147,3 +154,17 @@ def test_bad_prompts(processor, images, text, options, message):
         processor(images, text, **options)
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_tensors_of_any_kind_are_points(processor, dtype):
+    points = torch.tensor([[1, 2]]).to(dtype).requires_grad_(dtype.is_floating_point)
+    expected = processor(WIDE, "dog", input_points=[[1, 2]])
+    assert torch.equal(processor(WIDE, "dog", input_points=points)["input_points"], expected["input_points"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0", True, None])
+def test_a_threshold_is_a_finite_number(value):
+    with pytest.raises(ValueError, match=r"mask_threshold is .*: give a finite number"):
+        check_threshold(value)
+    assert check_threshold(0) == 0 and check_threshold(np.float32(0.5)) == 0.5

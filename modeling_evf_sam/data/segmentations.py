@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from modeling_evf_sam.quoting import quoted
+
 BORDER = 2  # a polygon may leave the photo by this many pixels: annotators round
 
 
@@ -34,7 +36,7 @@ def draw_segmentation(segmentation: Any, size: tuple[int, int], *, legacy_overla
     """
     parts = [segmentation] if isinstance(segmentation, dict) else segmentation
     if not isinstance(parts, list):
-        raise ValueError(f"the segmentation is {_show(segmentation)}: give a list of polygons, or run lengths")
+        raise ValueError(f"the segmentation is {quoted(segmentation)}: give a list of polygons, or run lengths")
     layers = np.zeros(size, np.uint8)
     for index, part in enumerate(parts):
         try:
@@ -51,7 +53,7 @@ def _draw_polygon(polygon: Any, size: tuple[int, int]) -> np.ndarray:
     except (TypeError, ValueError):
         points = np.empty((0, 0))
     if points.ndim != 1 or not np.isfinite(points).all():
-        raise ValueError(f"is {_show(polygon)}: give numbers x0, y0, x1, y1, ... or run lengths")
+        raise ValueError(f"is {quoted(polygon)}: give numbers x0, y0, x1, y1, ... or run lengths")
     if len(points) < 6 or len(points) % 2:
         raise ValueError(f"has {len(points)} numbers: a polygon has x and y of at least three points")
     height, width = size
@@ -69,13 +71,13 @@ def _draw_runs(runs: dict, size: tuple[int, int]) -> np.ndarray:
     """
     stated, counts = runs.get("size"), runs.get("counts")
     if not isinstance(stated, list | tuple) or list(stated) != list(size):
-        raise ValueError(f"has the size {_show(stated)}: the photo has [{size[0]}, {size[1]}], height and width")
+        raise ValueError(f"has the size {quoted(stated)}: the photo has [{size[0]}, {size[1]}], height and width")
     if isinstance(counts, str | bytes):
         counts = _read_counts(counts.encode("latin-1", "replace") if isinstance(counts, str) else counts)
     if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
         counts = []
     if sum(counts) != size[0] * size[1]:
-        raise ValueError(f"has counts {_show(runs.get('counts'))} that do not add up to {size[0]} x {size[1]} pixels")
+        raise ValueError(f"has counts {quoted(runs.get('counts'))} that do not add up to {size[0]} x {size[1]} pixels")
     values = (np.arange(len(counts)) % 2).astype(np.uint8)
     return np.repeat(values, counts).reshape(size[1], size[0]).T  # (width, height) -> (height, width)
 
@@ -95,8 +97,3 @@ def _read_counts(text: Sequence[int]) -> list[int]:
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
     return [] if shift else counts
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."

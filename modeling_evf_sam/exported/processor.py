@@ -8,7 +8,15 @@ import numpy as np
 from modeling_evf_sam.exported.arrays import Arrays
 from modeling_evf_sam.exported.views import Views
 from modeling_evf_sam.photos import Photo, rgb_photos
-from modeling_evf_sam.prompts_evf_sam import SPATIAL_PROMPTS, Tokens, check_counts, nesting, refuse, spatial_prompts
+from modeling_evf_sam.prompts_evf_sam import (
+    SPATIAL_PROMPTS,
+    Tokens,
+    check_counts,
+    check_threshold,
+    nesting,
+    refuse,
+    spatial_prompts,
+)
 
 
 class ExportedProcessor:
@@ -62,7 +70,7 @@ class ExportedProcessor:
         """As `EvfSamProcessor.post_process_referring_segmentation`."""
         results = []
         for answers, logits in self._answers(outputs, inputs):
-            masks = np.stack([one > mask_threshold for one in logits])
+            masks = np.stack([one > check_threshold(mask_threshold) for one in logits])
             if "presence" in answers:
                 answers["present"] = answers["presence"] >= present_threshold
                 masks &= answers["present"][:, None, None]
@@ -78,7 +86,7 @@ class ExportedProcessor:
             logits = np.stack(list(each))
             if "presence" in answers:
                 logits[answers["presence"] < present_threshold] = -np.inf
-            maps.append(np.where(logits.max(0) > mask_threshold, logits.argmax(0) + 1, 0))
+            maps.append(np.where(logits.max(0) > check_threshold(mask_threshold), logits.argmax(0) + 1, 0))
         return maps
 
     def _answers(

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from modeling_evf_sam.data import plain_pickle
 from modeling_evf_sam.data.plain_pickle import load_plain_pickle
 
 
@@ -70,6 +71,7 @@ def test_anything_else_is_refused(tmp_path, content, expected):
         b"]p16777216\n.",
         b"\x80\x04\x95" + struct.pack("<Q", 2**28) + b"].",  # a frame of 256 MB
         b"\x80\x04\x8d" + struct.pack("<Q", 2**28) + b"text.",  # a string of 256 MB
+        b"\x80\x05\x96" + struct.pack("<Q", 2**28) + b"text.",  # an array of 256 MB
     ],
 )
 def test_a_small_file_takes_little_memory(tmp_path, content):
@@ -83,6 +85,13 @@ def test_a_small_file_takes_little_memory(tmp_path, content):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 2**20
+
+
+def test_a_large_file_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "refs.p").write_bytes(pickle.dumps([1] * 100))
+    monkeypatch.setattr(plain_pickle, "MAX_BYTES", 100)
+    with pytest.raises(ValueError, match=r"is refused .larger than 100 bytes"):
+        load_plain_pickle(tmp_path / "refs.p")
 
 
 def test_missing_file(tmp_path):
