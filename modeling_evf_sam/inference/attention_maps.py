@@ -1,7 +1,7 @@
 """Where BEIT-3 looks when it makes a prompt (paper, Fig. 5)."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -34,14 +34,13 @@ def attention_maps(model: EvfSamModel, inputs: Mapping[str, Tensor]) -> Tensor:
     if apart and config.prompt_feature == "text_cls":
         raise ValueError("in the last layer of this model the sentence does not attend to the photo")
     present = inputs["attention_mask"].any(-1)  # (B, P)
-    with _eager_attention(encoder):
-        attentions = encoder(
-            pixel_values=inputs["multimodal_pixel_values"][present.nonzero()[:, 0]],
-            input_ids=inputs["input_ids"][present],
-            attention_mask=inputs["attention_mask"][present],
-            num_fusion_layers=config.num_fusion_layers,
-            output_attentions=True,
-        ).attentions
+    attentions = _twin(encoder)(
+        pixel_values=inputs["multimodal_pixel_values"][present.nonzero()[:, 0]],
+        input_ids=inputs["input_ids"][present],
+        attention_mask=inputs["attention_mask"][present],
+        num_fusion_layers=config.num_fusion_layers,
+        output_attentions=True,
+    ).attentions
     patches = config.multimodal_config.num_patches
     weights = attentions[-2 if apart else -1]  # (N, H, T, T); a layer without fusion has the photo's before the text's
     query = 1 + patches if config.prompt_feature == "text_cls" else 0
@@ -51,15 +50,12 @@ def attention_maps(model: EvfSamModel, inputs: Mapping[str, Tensor]) -> Tensor:
     return out.unflatten(-1, 2 * [round(patches**0.5)])
 
 
-@contextmanager
-def _eager_attention(encoder: PreTrainedModel) -> Iterator[None]:
-    """The one implementation that returns its weights."""
-    before = encoder.config._attn_implementation
-    encoder.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        encoder.set_attn_implementation(before)
+def _twin(encoder: PreTrainedModel) -> PreTrainedModel:
+    """The encoder with the one attention that returns its weights; it itself stays as it is, as others may use it."""
+    shared = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
+    twin = copy.deepcopy(encoder, shared)
+    twin.set_attn_implementation("eager")
+    return twin
 
 
 __all__ = ["attention_maps"]

@@ -1,8 +1,10 @@
+import threading
+
 import pytest
 import torch
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel
-from modeling_evf_sam.inference.attention_maps import attention_maps
+from modeling_evf_sam.inference.attention_maps import _twin, attention_maps
 from tests.golden import GOLDEN_ENCODER, GOLDEN_SAM
 from tests.tiny_encoders import CLIP, VILT
 
@@ -89,3 +91,32 @@ def test_with_fusion_in_the_first_layers_the_map_follows_the_sentence_through_th
 def test_models_without_such_attention(changes, message):
     with pytest.raises(ValueError, match=message):
         attention_maps(build(**changes), inputs(4))
+
+
+def test_predictions_of_other_threads_stay_what_they_are():
+    model, given = build(), inputs(4, 7)
+    texts = {name: given[name] for name in ("multimodal_pixel_values", "input_ids", "attention_mask")}
+    with torch.no_grad():
+        expected = model.get_prompt_embeddings(**texts)
+    ended = threading.Event()
+
+    def draw():
+        while not ended.is_set():
+            attention_maps(model, given)
+
+    drawing = threading.Thread(target=draw)
+    drawing.start()
+    try:
+        with torch.no_grad():
+            found = [model.get_prompt_embeddings(**texts) for _ in range(60)]
+    finally:
+        ended.set()
+        drawing.join()
+    assert all(torch.equal(one, expected) for one in found)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), build().parameters(), strict=True))
+
+
+def test_the_twin_has_no_weights_of_its_own():
+    model = build()
+    own = {tensor.data_ptr() for tensor in model.multimodal_encoder.parameters()}
+    assert {tensor.data_ptr() for tensor in _twin(model.multimodal_encoder).parameters()} == own
