@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from evf_sam_cli.data_sets import (
+    AreaOption,
+    FormatOption,
+    PresenceOption,
+    QualityOption,
+    check_formats,
+    write_data_sets,
+)
 from evf_sam_cli.models import find_model
 from evf_sam_cli.options import (
     DEFAULT_MODEL,
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from modeling_evf_sam.inference.segmentation import Segmentation
 
 EXPLANATION = "explain_{:0>2}.png"  # of each sentence
+MANY = Path("masks")  # folder for the results of several photos
 
 
 class SegmentCommand(TyperCommand):
@@ -107,6 +116,10 @@ def run(
         bool,
         typer.Option("--explain", help="Draw each mask without each word, too: explain_01.png.", show_default=False),
     ] = False,
+    format: FormatOption = None,
+    min_presence: PresenceOption = 0.0,
+    min_quality: QualityOption = 0.0,
+    min_area: AreaOption = 1,
     json_path: JsonOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -117,6 +130,7 @@ def run(
     Writes one mask per sentence, overlay.png with all of them, and result.json with scores, boxes and run lengths.
     With --instances also a map of each sentence's objects: pixels have the number of the object, 0 outside.
     """
+    check_formats(format or ())
     photos, sentences = photos_and_sentences(arguments, sentence or [])
     prompts = _spatial_prompts(point or [], not_point or [], box, len(sentences))
     if explain and prompts:
@@ -130,6 +144,7 @@ def run(
 
     from rich.console import Console
 
+    from modeling_evf_sam.annotations.annotation import Least, annotated
     from modeling_evf_sam.files import write_json
     from modeling_evf_sam.inference import explaining
     from modeling_evf_sam.inference.backends import load
@@ -159,6 +174,10 @@ def run(
         drawn = ["attention.png"] if attention else []
         drawn += [EXPLANATION.format(number) for number, _ in enumerate(sentences, 1) if explain]
         _report(records, folders, drawn)
+        if format:
+            photos_found = annotated(records, least=Least(presence=min_presence, quality=min_quality, area=min_area))
+            place = folders[photos[0]] if len(photos) == 1 else output or MANY
+            write_data_sets(format, photos_found, list(dict.fromkeys(sentences)), place)
     if errors:
         raise ValueError(f"{len(errors)} of {len(photos)} photos could not be read: {'; '.join(map(str, errors))}")
 
@@ -169,7 +188,7 @@ def _folders(photos: list[Path], output: Path | None) -> list[Path]:
         return [output or Path(f"{photos[0].stem}_masks")]
     folders: list[Path] = []
     for photo in photos:
-        folder, number = (output or Path("masks")) / photo.stem, 1
+        folder, number = (output or MANY) / photo.stem, 1
         while folder in folders:
             number += 1
             folder = folder.with_name(f"{photo.stem}_{number}")

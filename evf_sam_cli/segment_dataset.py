@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evf_sam_cli.data_sets import (
+    AreaOption,
+    FormatOption,
+    PresenceOption,
+    QualityOption,
+    check_formats,
+    write_data_sets,
+)
 from evf_sam_cli.models import find_model
 from evf_sam_cli.options import DEFAULT_MODEL, BackendOption, DeviceOption, DtypeOption, ModelOption
 
@@ -26,7 +34,7 @@ def run(
         Path,
         typer.Argument(
             metavar="PROMPTS",
-            help="A text file of sentences for all photos, or JSONL or parquet with image, text and semantic.",
+            help="A text file of sentences for all photos, or JSONL or parquet with image, text, semantic and label.",
             show_default=False,
         ),
     ],
@@ -37,6 +45,13 @@ def run(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos computed at a time.")] = 8,
     part_size: Annotated[int, typer.Option(min=1, help="Photos in a file of the results.")] = 256,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="A row for each object of an answer.", show_default=False)
+    ] = False,
+    format: FormatOption = None,
+    min_presence: PresenceOption = 0.0,
+    min_quality: QualityOption = 0.0,
+    min_area: AreaOption = 1,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     backend: BackendOption = "torch",
@@ -44,8 +59,11 @@ def run(
     """Segments a whole collection of photos.
 
     Writes parquet files with image, sentence, score, box, area and run lengths, and failures.jsonl with the photos
-    that could not be read. Photos that DIR already holds are not done again. See docs/bulk.md.
+    that could not be read; and from them the data sets that other tools read. Photos that DIR already holds are not
+    done again. See docs/bulk.md.
     """
+    formats = [name for name in format or () if name != "parquet"]  # which is always written
+    check_formats(formats)
     source = find_model(model)
     if Path(source).exists():
         source = str(Path(source).absolute())
@@ -55,7 +73,9 @@ def run(
     from modeling_evf_sam.segment_dataset import check_ray
 
     check_ray()
+    from modeling_evf_sam.annotations.annotation import Least
     from modeling_evf_sam.inference.known_limits import photo_warning
+    from modeling_evf_sam.segment_dataset.annotated import AnnotatedParts
     from modeling_evf_sam.segment_dataset.on_ray import segment_dataset
     from modeling_evf_sam.segment_dataset.reading import read_job
     from modeling_evf_sam.segment_dataset.results import FAILURES, keep_settings
@@ -66,7 +86,8 @@ def run(
         processor(text=[[prompt.text for prompt in job.shared]])
     output.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(prompts.read_bytes()).hexdigest()
-    keep_settings(output, {"model": source, "dtype": dtype, "prompts": digest})
+    settings = {"model": source, "dtype": dtype, "prompts": digest, "instances": instances or None}
+    keep_settings(output, settings, root=str(job.root))
     start = time.perf_counter()
     summary = segment_dataset(
         job,
@@ -78,6 +99,7 @@ def run(
         workers=workers,
         batch_size=batch_size,
         part_size=part_size,
+        instances=instances,
         progress=lambda counts, total: _show_progress(counts, total, Console(stderr=True)),
     )
     print(f"{output}: {summary.done} photos segmented in {time.perf_counter() - start:.0f} s")
@@ -87,6 +109,8 @@ def run(
         print(f"{summary.without_sentence} photos have no sentence")
     if summary.failed:
         print(f"{summary.failed} photos failed: {output / FAILURES}")
+    least = Least(presence=min_presence, quality=min_quality, area=min_area)
+    write_data_sets(formats, AnnotatedParts(output, job.root, least), job.labels, output)
     warning = photo_warning(config)
     if warning is not None:
         print(f"Note: {warning}.")

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
+def whole_folder(output: Path, *, replace: bool = False) -> Iterator[Path]:
     """Gives a hidden folder whose files move into `output` when the block ends, and vanish when it fails.
 
     Any number of processes may write the same output side by side: the last one wins.
@@ -18,12 +18,14 @@ def whole_folder(output: Path) -> Iterator[Path]:
     Args:
         output: when it does not exist, it appears at once with all its files; otherwise files of the same names in it
             are replaced one by one, and others stay.
+        replace: others go, and the new folder takes the place of the old one.
 
     Raises:
         ValueError: nothing can be written there. It is raised before the block runs.
     """
     # In the nearest folder that exists, so that moving stays within one file system and a failure leaves no trace.
-    nearest = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    around = output.absolute().parents if replace else (output, *output.absolute().parents)
+    nearest = next(folder for folder in around if folder.exists())
     try:
         staging = tempfile.TemporaryDirectory(prefix=".evf-sam-", dir=nearest)
     except OSError as error:
@@ -33,6 +35,8 @@ def whole_folder(output: Path) -> Iterator[Path]:
         whole.mkdir()
         yield whole
         output.parent.mkdir(parents=True, exist_ok=True)
+        if replace and output.exists():
+            output.rename(Path(folder, "former"))
         try:
             whole.rename(output)
         except OSError:  # it exists by now

@@ -91,6 +91,12 @@ def index_colours(count: int) -> list[Colour]:
     ]
 
 
+def legend_picture(categories: Sequence[str]) -> Image.Image:
+    """Draws the colours that `index_picture` gives to categories, with their names."""
+    named = zip(categories, index_colours(len(categories)), strict=True)
+    return draw_legend(MIN_WIDTH, [Entry(name, "", colour) for name, colour in named])
+
+
 def labels_figure(photo: Image.Image, indices: np.ndarray, categories: Sequence[str]) -> Image.Image:
     """Draws a grey photo in the colours of its categories, with their names and shares of the photo below.
 

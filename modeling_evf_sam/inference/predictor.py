@@ -77,7 +77,7 @@ class EvfSamPredictor:
     def __init__(self, model: "AnyModel", processor: "AnyProcessor", *, cache_bytes: int = 0):
         self.model = model
         self.processor = processor
-        self._cache = _PhotoCache(cache_bytes)
+        self._cache = PhotoCache(cache_bytes)
         self._photo: EncodedPhoto | None = None
         self._prompts: _Prompts | None = None
 
@@ -261,8 +261,12 @@ class EvfSamPredictor:
         return result
 
 
-class _PhotoCache:
-    """Encoded photos by key; what is asked for by several threads at once is computed by one of them."""
+class PhotoCache:
+    """Encoded photos by key; what is asked for by several threads at once is computed by one of them.
+
+    Args:
+        max_bytes: how much memory they may take up; those used longest ago go first.
+    """
 
     def __init__(self, max_bytes: int):
         self._max_bytes = max_bytes
@@ -270,7 +274,17 @@ class _PhotoCache:
         self._underway: dict[Hashable, Future[EncodedPhoto]] = {}
         self._lock = Lock()
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._photos
+
+    @property
+    def num_bytes(self) -> int:
+        """The memory that its photos take up."""
+        with self._lock:
+            return sum(photo.num_bytes for photo in self._photos.values())
+
     def get(self, key: Hashable, encode: Callable[[], EncodedPhoto]) -> EncodedPhoto:
+        """The photo of a key, by `encode` where it is not there."""
         with self._lock:
             if key in self._photos:
                 self._photos.move_to_end(key)
@@ -290,6 +304,7 @@ class _PhotoCache:
         return underway.result()
 
     def clear(self) -> None:
+        """Forgets all photos."""
         with self._lock:
             self._photos.clear()
 
@@ -325,4 +340,4 @@ def _identity(model: "AnyModel") -> int:
     )
 
 
-__all__ = ["EncodedPhoto", "EvfSamPredictor"]
+__all__ = ["EncodedPhoto", "EvfSamPredictor", "PhotoCache"]

@@ -8,14 +8,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from modeling_evf_sam.data.segmentations import run_lengths
+from modeling_evf_sam.extras import require
 from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.inference.arrays import as_numpy
+from modeling_evf_sam.inference.components import pixel_edges
 from modeling_evf_sam.inference.drawing import attention_figure, index_picture, overlay
 from modeling_evf_sam.inference.instances import Instance, instance_map
 from modeling_evf_sam.inference.label_maps import LABELS, LEGEND, LabelMap
@@ -129,13 +131,56 @@ class Segmentation:
     def plot(self, photo: Image.Image) -> Image.Image:
         """The photo with all masks, or all instances where there are such, as `drawing.overlay` draws them."""
         present = [True] * len(self.sentences) if self.present is None else self.present
-        names = [text if there else f"{text}: not there" for text, there in zip(self.sentences, present, strict=True)]
-        drawn = list(zip(self.masks, names, self.scores.tolist(), strict=True))
-        if self.instances is not None:
-            parted = zip(drawn, self.instances, strict=True)
-            drawn = [part for answer, own in parted for part in _numbered(answer[1], own) or [answer]]
-        masks = np.array([mask for mask, _, _ in drawn]).reshape(-1, *self.photo_size)
-        return overlay(photo, masks, [name for _, name, _ in drawn], [score for *_, score in drawn], note=self.warning)
+        drawn = self.parts()
+        names = [part.name if present[part.sentence] else f"{part.name}: not there" for part in drawn]
+        masks = np.array([part.mask for part in drawn]).reshape(-1, *self.photo_size)
+        return overlay(photo, masks, names, [part.score for part in drawn], note=self.warning)
+
+    def parts(self) -> list["Part"]:
+        """What there is to draw: each sentence's instances, or its whole mask where it has none."""
+        columns = (range(len(self.sentences)), self.masks, self.sentences, self.scores.tolist())
+        whole = [Part(*row) for row in zip(*columns, strict=True)]
+        if self.instances is None:
+            return whole
+        return [part for answer, own in zip(whole, self.instances, strict=True) for part in answer.parted(own)]
+
+    def to_supervision(self) -> Any:
+        """`supervision.Detections` of what was found: `parts` that are not empty.
+
+        `class_id` is the number of the sentence, counted from 0, and `data["class_name"]` its name.
+
+        Raises:
+            ValueError: supervision is missing.
+        """
+        require("supervision", extra="supervision", what="to_supervision")
+        import supervision
+
+        parts = [part for part in self.parts() if part.mask.any()]
+        masks = np.array([part.mask for part in parts], dtype=bool).reshape(-1, *self.photo_size)
+        return supervision.Detections(
+            xyxy=np.array([pixel_edges(mask) for mask in masks], dtype=np.float32).reshape(-1, 4),
+            mask=masks,
+            confidence=np.array([part.score for part in parts], dtype=np.float32),
+            class_id=np.array([part.sentence for part in parts], dtype=int),
+            data={"class_name": np.array([self.sentences[part.sentence] for part in parts], dtype=str)},
+        )
+
+    def to_transformers(self) -> dict[str, Any]:
+        """What transformers' `post_process_instance_segmentation(..., return_binary_maps=True)` gives, by torch.
+
+        Returns:
+            segmentation (N, H, W) of the N `parts` that are not empty, and `segments_info`, with id, label_id (the
+            number of the sentence, counted from 0), was_fused and score of each.
+        """
+        import torch
+
+        parts = [part for part in self.parts() if part.mask.any()]
+        masks = np.array([part.mask for part in parts], dtype=np.uint8).reshape(-1, *self.photo_size)
+        infos = [
+            {"id": index, "label_id": part.sentence, "was_fused": False, "score": part.score}
+            for index, part in enumerate(parts)
+        ]
+        return {"segmentation": torch.from_numpy(masks), "segments_info": infos}
 
     def save(self, folder: str | Path, photo: Image.Image, *, name: str = "", model: str = "") -> dict[str, Any]:
         """Writes a mask file for each sentence, overlay.png and result.json, and what else there is.
@@ -186,10 +231,21 @@ class Segmentation:
         return files
 
 
-def _numbered(sentence: str, instances: Sequence[Instance]) -> list[tuple[np.ndarray, str, float]]:
-    """Mask, name and score of each instance: the sentence, with a number where there are several."""
-    names = [sentence] if len(instances) == 1 else [f"{sentence} {number + 1}" for number in range(len(instances))]
-    return [(own.mask, name, own.score) for own, name in zip(instances, names, strict=True)]
+class Part(NamedTuple):
+    """One mask (H, W) of a picture: the number of its sentence, counted from 0, what it is called, and its score."""
+
+    sentence: int
+    mask: np.ndarray
+    name: str
+    score: float
+
+    def parted(self, instances: Sequence[Instance]) -> list["Part"]:
+        """Its instances, numbered where there are several; itself where there are none."""
+        names = (
+            [self.name] if len(instances) == 1 else [f"{self.name} {number + 1}" for number in range(len(instances))]
+        )
+        own = [Part(self.sentence, one.mask, name, one.score) for one, name in zip(instances, names, strict=True)]
+        return own or [self]
 
 
 def _pictures_of(record: Path) -> set[str]:

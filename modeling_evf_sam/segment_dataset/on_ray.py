@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 
+OWN = ("texts", "semantic", "labels")  # columns with what is asked of a photo alone
+
+
 @dataclass(kw_only=True)
 class Summary:
     """How many photos there are of each kind.
@@ -44,6 +47,7 @@ def segment_dataset(
     workers: int | None = None,
     batch_size: int = 8,
     part_size: int = 256,
+    instances: bool = False,
     progress: Callable[[Iterable[int], int], Iterable[int]] = lambda counts, _: counts,
 ) -> Summary:
     """Segments the photos of a job that `output` does not hold yet.
@@ -60,6 +64,7 @@ def segment_dataset(
         backend: what every worker computes with; but for "torch", `model` is a folder that `evf-sam export` wrote.
         workers: processes that hold the model; default one for each GPU, or a single one.
         batch_size: photos computed at a time.
+        instances: whether to part each answer into its objects.
         part_size: photos in a block: what a stopped run does again, at the most, for each worker.
         progress: wraps the numbers of photos of the finished blocks; gets the number of all photos too.
 
@@ -75,6 +80,7 @@ def segment_dataset(
         return summary
     blocks = [_table(job, names[start : start + part_size]) for start in range(0, len(names), part_size)]
     settings = {"model": model, "device": device, "dtype": dtype, "backend": backend, "batch_size": batch_size}
+    settings["instances"] = instances
     places = {"root": job.root, "output": output, "shared": job.shared}
     results = _run_on_ray(blocks, {**settings, **places}, use_gpu=device is None, workers=workers)
     for _ in progress(_collect(results, output / FAILURES, summary), len(names)):
@@ -91,6 +97,7 @@ def _table(job: Job, names: list[str]) -> "pyarrow.Table":
         "image": pyarrow.array(names, pyarrow.string()),
         "texts": pyarrow.array([[p.text for p in row] for row in own], pyarrow.list_(pyarrow.string())),
         "semantic": pyarrow.array([[p.semantic for p in row] for row in own], pyarrow.list_(pyarrow.bool_())),
+        "labels": pyarrow.array([[p.label for p in row] for row in own], pyarrow.list_(pyarrow.string())),
     }
     return pyarrow.table(columns)
 
@@ -118,7 +125,7 @@ class Worker:
         if self.mistake:
             return {"photos": [0], "failures": ["[]"], "mistake": [self.mistake]}
         photos = [
-            (row["image"], self.shared or [Prompt(*pair) for pair in zip(row["texts"], row["semantic"], strict=True)])
+            (row["image"], self.shared or [Prompt(*own) for own in zip(*(row[name] for name in OWN), strict=True)])
             for row in block.to_pylist()
         ]
         return {"photos": [len(photos)], "failures": [json.dumps(self.writer.write(photos))], "mistake": [""]}

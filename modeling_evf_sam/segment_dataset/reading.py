@@ -1,16 +1,20 @@
 """Which photos, and which sentences for each.
 
 IMAGES is a folder, a glob, or a list: a text file with a path on each line, or parquet with a column `image`.
-PROMPTS is a text file with a sentence for all photos on each line, or JSONL or parquet with `image`, `text` and, where
-you like, `semantic`.
+PROMPTS is a text file with a sentence for all photos on each line, or JSONL or parquet with `text` and, where you
+like, `semantic` and `label`; and with `image`, or without it for sentences about all photos.
 """
 
 import glob
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from types import NoneType
 from typing import Any
+
+from modeling_evf_sam.quoting import quoted
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
@@ -22,10 +26,12 @@ class Prompt:
     Attributes:
         text: the sentence.
         semantic: whether every pixel of a category is meant.
+        label: what data sets call it; the sentence where it is empty.
     """
 
     text: str
     semantic: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,12 @@ class Job:
         """The sentences for one photo."""
         return self.shared or self.own.get(name, [])
 
+    @property
+    def labels(self) -> list[str]:
+        """What data sets call things, each once, in the order in which they were given."""
+        prompts = chain(self.shared, *self.own.values())
+        return list(dict.fromkeys(prompt.label or prompt.text for prompt in prompts))
+
 
 def read_job(images: str, prompts: Path) -> Job:
     """Reads both lists.
@@ -65,8 +77,10 @@ def read_job(images: str, prompts: Path) -> Job:
     own: dict[str, list[Prompt]] = {}
     if prompts.suffix in (".jsonl", ".parquet"):
         for where, entry in _entries(prompts):
-            name, texts, semantic = _checked_entry(entry, where)
-            own.setdefault(name, []).extend(Prompt(text, semantic) for text in texts)
+            name, found = _checked_entry(entry, where)
+            (shared if name is None else own.setdefault(name, [])).extend(found)
+        if shared and own:
+            raise ValueError(f"'{prompts}' has entries with and without an image: give all of them one, or none")
     else:
         shared = [Prompt(line) for line in _lines(prompts)]
     job = Job(root=root.absolute(), names=sorted(set(names)), shared=shared, own=own)
@@ -112,13 +126,17 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
             raise ValueError(f"{path}, entry {number}: not JSON ({error}): write one object on each line") from None
 
 
-def _checked_entry(entry: Any, where: str) -> tuple[str, list[str], bool]:
-    if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-        raise ValueError(f'{where}: {entry!r:.60} names no photo: write {{"image": ..., "text": ...}}')
+def _checked_entry(entry: Any, where: str) -> tuple[str | None, list[Prompt]]:
+    """The photo's name, None for all photos, and what is asked of it."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("image"), (str, NoneType)):
+        raise ValueError(f'{where}: {quoted(entry)} names no photo: write {{"image": ..., "text": ...}}')
     texts = [entry["text"]] if isinstance(entry.get("text"), str) else entry.get("text")
     if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise ValueError(f"{where}: text is {texts!r:.60}: write a sentence with words, or a list of such")
+        raise ValueError(f"{where}: text is {quoted(texts)}: write a sentence with words, or a list of such")
     semantic = entry.get("semantic") or False
     if not isinstance(semantic, bool):
-        raise ValueError(f"{where}: semantic is {semantic!r:.60}: write true or false")
-    return entry["image"], texts, semantic
+        raise ValueError(f"{where}: semantic is {quoted(semantic)}: write true or false")
+    label = entry.get("label") or ""
+    if not isinstance(label, str) or len(label.splitlines()) > 1:
+        raise ValueError(f"{where}: label is {quoted(label)}: write one line of text")
+    return entry.get("image"), [Prompt(text, semantic, label) for text in texts]

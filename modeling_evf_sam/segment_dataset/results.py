@@ -18,7 +18,9 @@ SCHEMA = pyarrow.schema(
     {
         "image": pyarrow.string(),
         "sentence": pyarrow.string(),
+        "label": pyarrow.string(),  # what data sets call it
         "semantic": pyarrow.bool_(),
+        "instance": pyarrow.int32(),  # number of the object, counted from 1; null for a whole answer
         "score": pyarrow.float32(),
         "quality": pyarrow.float32(),  # this and the next two are null where the model does not say
         "presence": pyarrow.float32(),
@@ -46,14 +48,19 @@ def done_photos(folder: Path) -> set[str]:
     return {name for batch in batches for name in batch["image"].unique().to_pylist()}
 
 
-def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
+def keep_settings(folder: Path, settings: dict[str, Any], **noted: Any) -> None:
     """Writes what the results are made with, or compares it with what a folder was begun with.
+
+    Args:
+        folder: of the results.
+        settings: with which all of them are to be made.
+        **noted: what is written with them, and may be another later.
 
     Raises:
         ValueError: the folder holds results of another model or other prompts.
     """
     file = folder / SETTINGS
     if not file.exists():
-        write_json(settings, str(file))
+        write_json({**settings, **noted}, str(file))
         return
     refuse_other_settings(folder, json.loads(file.read_text(encoding="utf-8")), settings)

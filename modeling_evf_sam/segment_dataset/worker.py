@@ -32,6 +32,7 @@ class PartWriter:
         root: where the names of photos start.
         output: folder for the parts.
         batch_size: photos computed at a time; no more than twice as many are in memory.
+        instances: whether to part each answer into its objects, each of which gets a row.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class PartWriter:
         root: Path,
         output: Path,
         batch_size: int,
+        instances: bool = False,
     ):
         self.model, self.processor = load(model, device, dtype, backend)
-        self.root, self.output, self.batch_size = root, output, batch_size
+        self.root, self.output, self.batch_size, self.instances = root, output, batch_size, instances
         self.pool = ThreadPoolExecutor(READING_THREADS)
 
     def write(self, photos: Sequence[tuple[str, list[Prompt]]]) -> list[dict[str, str]]:
@@ -111,9 +113,17 @@ class PartWriter:
             [photo for _, _, photo in photos],
             [[prompt.text for prompt in prompts] for _, prompts, _ in photos],
             semantic=[[prompt.semantic for prompt in prompts] for _, prompts, _ in photos],
+            instances=self.instances,
         )
-        return [(name, _rows(name, result)) for (name, _, _), result in zip(photos, found, strict=True)]
+        return [
+            (name, list(_rows(name, prompts, result)))
+            for (name, prompts, _), result in zip(photos, found, strict=True)
+        ]
 
 
-def _rows(name: str, found: Segmentation) -> Rows:
-    return [{"image": name, **mask} for mask in found.record()["masks"]]
+def _rows(name: str, prompts: list[Prompt], found: Segmentation) -> Iterator[dict[str, Any]]:
+    """A row for each answer, or for each of its objects where it was parted into some."""
+    for prompt, answer in zip(prompts, found.record()["masks"], strict=True):
+        instances = answer.pop("instances", [])
+        row = {"image": name, "label": prompt.label or prompt.text, **answer}
+        yield from [{**row, **own, "instance": number} for number, own in enumerate(instances, start=1)] or [row]

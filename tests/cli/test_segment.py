@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from evf_sam_cli import main
@@ -305,3 +306,17 @@ def test_explanations_are_drawn_when_asked_for_and_replaced(segment, workplace, 
     assert Image.open(workplace / "photo_masks" / "explain_01.png").height == heights[1]
     assert segment("photo.png", SENTENCES[1]) == 0
     assert not [name for name in _files(workplace / "photo_masks") if "explain" in name]
+
+
+def test_data_sets_of_what_was_found(segment, workplace, capsys):
+    shutil.copy("photo.png", "second.png")
+    formats = ["--format", "coco", "--format", "yolo", "--instances", "--semantic", "--device", "cpu"]
+    assert segment("photo.png", "second.png", "--sentence", "star", "--output", "found", *formats) == 0
+    assert "found/coco: " in capsys.readouterr().out
+    coco = COCO("found/coco/annotations.json")
+    assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == ["photo.png", "second.png"]
+    record = json.loads((workplace / "found" / "photo" / "result.json").read_text())
+    areas = [instance["area"] for instance in record["masks"][0]["instances"]]
+    assert areas
+    assert sorted(entry["area"] for entry in coco.loadAnns(coco.getAnnIds(imgIds=1))) == sorted(areas)
+    assert len((workplace / "found" / "yolo" / "labels" / "second.txt").read_text().splitlines()) == len(areas)

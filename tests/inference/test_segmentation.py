@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from unittest import mock
 
@@ -139,3 +140,41 @@ def test_the_picture_says_what_is_not_there():
         ["the red circle", "Star!"],
         ["the red circle", "Star!: not there"],
     ]
+
+
+def _parted():
+    masks = [np.zeros((40, 60), dtype=bool) for _ in range(2)]
+    masks[0][10:20, 5:12] = masks[1][10:20, 18:25] = True
+    pairs = zip(masks, (0.5, 0.25), strict=True)
+    instances = [Instance(mask=mask, box=(0, 0, 1, 1), score=score) for mask, score in pairs]
+    return _found(instances=[instances, []]), masks
+
+
+def test_supervision_gets_what_was_found():
+    supervision = pytest.importorskip("supervision", reason="needs the extra 'supervision'")
+    found, masks = _parted()
+    detections = found.to_supervision()
+    assert isinstance(detections, supervision.Detections)
+    assert detections.xyxy.tolist() == [[5, 10, 12, 20], [18, 10, 25, 20]]
+    assert np.array_equal(detections.mask, masks)
+    assert detections.confidence.tolist() == [0.5, 0.25]
+    assert detections.class_id.tolist() == [0, 0]
+    assert detections["class_name"].tolist() == ["the red circle"] * 2
+    assert _found().to_supervision().xyxy.tolist() == [[5, 10, 25, 20]]
+    assert len(_found(masks=np.zeros((2, 40, 60), dtype=bool)).to_supervision()) == 0
+
+
+def test_supervision_reads_what_is_made_for_transformers():
+    supervision = pytest.importorskip("supervision", reason="needs the extra 'supervision'")
+    found, masks = _parted()
+    names = dict(enumerate(found.sentences))
+    detections = supervision.Detections.from_transformers(found.to_transformers(), id2label=names)
+    assert np.array_equal(detections.mask, masks)
+    assert detections["class_name"].tolist() == ["the red circle"] * 2
+    assert detections.confidence.tolist() == [0.5, 0.25]
+
+
+def test_supervision_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ValueError, match=r"to_supervision needs supervision: .*\[supervision\]"):
+        _found().to_supervision()

@@ -66,6 +66,9 @@ def test_sentences_of_their_own(place):
         ("photos", '{"image": "a.jpg", "text": " "}', ValueError, "entry 1: text is"),
         ("photos", '{"image": "a.jpg", "text": "x", "semantic": "no"}', ValueError, "semantic is 'no'"),
         ("photos", '{"image": "b.jpg", "text": "x"}', ValueError, "has no sentence for a photo"),
+        ("photos", '{"text": "x", "label": 3}', ValueError, "label is 3: write one line of text"),
+        ("photos", '{"text": "x", "label": "a\\nb"}', ValueError, "label is .*: write one line of text"),
+        ("photos", '{"text": "x"}\n{"image": "a.jpg", "text": "y"}', ValueError, "with and without an image"),
     ],
 )
 def test_mistakes_name_their_place(place, images, prompts, error, message):

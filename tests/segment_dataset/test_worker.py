@@ -59,7 +59,8 @@ def test_rows_are_what_the_model_says(writer, photos, tiny_checkpoint):
 
 
 def test_what_a_model_says_of_presence_has_columns(tmp_path):
-    row = {"image": "a.png", "sentence": "a cat", "semantic": False, "score": 0.5, "quality": 0.25, "presence": 0.125,
+    row = {"image": "a.png", "sentence": "a cat", "label": "cat", "instance": None, "semantic": False,
+           "score": 0.5, "quality": 0.25, "presence": 0.125,
            "present": False, "box": [0.0] * 4, "area": 0, "rle": {"size": [4, 4], "counts": "`0"}}  # fmt: skip
     write_part(tmp_path, ["a.png"], [row])
     assert _rows(tmp_path) == [row]

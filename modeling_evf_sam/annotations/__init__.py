@@ -1,0 +1,1 @@
+"""Photos with labelled masks, as data sets that other tools read."""
