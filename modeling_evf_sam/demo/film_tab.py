@@ -12,7 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from modeling_evf_sam.demo.following import describe, draw_sample, figures, read_film
-from modeling_evf_sam.demo.marks import view_size
+from modeling_evf_sam.demo.marks import view_of
 from modeling_evf_sam.demo.segmenting import MAX_CHARACTERS, MAX_SENTENCES, SharedModel, read_sentences
 from modeling_evf_sam.demo.shared_parts import FORGET_AFTER, QUICK, SCORE, capitalized, legend, no_download, told
 from modeling_evf_sam.inference.outlining import COLOURS
@@ -154,8 +154,7 @@ class FilmTab:
 
 
 def _first_frame(film: Film) -> Image.Image:
-    frame = film[0]
-    return frame.resize(view_size(frame), Image.Resampling.LANCZOS)
+    return view_of(film[0])
 
 
 def _nothing() -> tuple:
@@ -179,7 +178,7 @@ def _named_after(film: Film, file: Path) -> Path:
 
 def _legend(summary: Summary, sentences: list[str], count: int, note: str) -> str:
     rows = [
-        (colour, found.sentence, "" if found.score is None else f"{found.score:.2f}", f"{found.frames} of {count}")
+        (colour, found.sentence, ["" if found.score is None else f"{found.score:.2f}", f"{found.frames} of {count}"])
         for colour, found in zip(cycle(COLOURS), figures(summary.rows, sentences), strict=False)
     ]
     return legend(("Score", "Frames"), rows, note)

@@ -88,9 +88,14 @@ def to_photo(pixel: tuple[int, int], photo: Image.Image) -> Point:
     return (pixel[0] + 0.5) * photo.width / width, (pixel[1] + 0.5) * photo.height / height
 
 
-def draw_marks(photo: Image.Image, marks: Marks) -> Image.Image:
-    """The view of an RGB photo with the box, and a plus or a minus for each point."""
-    view = photo.resize(view_size(photo), Image.Resampling.LANCZOS)
+def view_of(photo: Image.Image) -> Image.Image:
+    """A photo as large as a page shows it."""
+    return photo.resize(view_size(photo), Image.Resampling.LANCZOS)
+
+
+def draw_marks(photo: Image.Image, marks: Marks, view: Image.Image) -> Image.Image:
+    """A copy of the view of an RGB photo, with the box, and a plus or a minus for each point."""
+    view = view.copy()
     draw = ImageDraw.Draw(view)
     radius = max(view.size) // 64
 

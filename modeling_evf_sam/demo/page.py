@@ -22,20 +22,21 @@ def build_page(model: SharedModel) -> gr.Blocks:
         if model.warning is not None:
             gr.Markdown(f"**{capitalized(model.warning)}.**", elem_id="note")
         with gr.Tab("Photo"):
-            PhotoTab(model)
+            PhotoTab(model, page)
         with gr.Tab("Film"):
             films = FilmTab(model)
         page.unload(films.stop)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 
-def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = None) -> str:
+def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = None, head: str | None = None) -> str:
     """Serves a page from a thread of this process.
 
     Args:
         page: what `build_page` returned.
         host: the address to listen on; default Gradio's, 127.0.0.1 unless the environment says otherwise.
         port: default the first free one from 7860.
+        head: HTML for the head of the page.
 
     Returns:
         The page's address.
@@ -60,5 +61,6 @@ def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = No
             primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
         ),
         css_paths=STYLE,
+        head=head,
     )
     return address

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
-from modeling_evf_sam.demo.marks import Marks, view_size
+from modeling_evf_sam.demo.marks import Marks, view_of
 from modeling_evf_sam.inference.attention_maps import attention_maps
-from modeling_evf_sam.inference.drawing import attention_figure
+from modeling_evf_sam.inference.drawing import attention_overlay
 from modeling_evf_sam.inference.known_limits import photo_warning
 from modeling_evf_sam.inference.outlining import COLOURS, draw_masks
 from modeling_evf_sam.inference.predictor import EvfSamPredictor
@@ -42,31 +42,16 @@ class Found:
     """What was found in a photo, at the size at which the page shows it.
 
     Attributes:
-        view: the photo.
         sentences: P sentences.
         semantic: P flags: whether every pixel of a category was asked for.
-        masks: (P, h, w) bool, at the view's size.
-        scores: (P,) the model's own estimates.
-        present: (P,) bool: what is taken to be in the photo; None of a model that cannot tell.
+        picture: the masks over the photo, in the colours of the legend.
+        legend: what each colour means.
     """
 
-    view: Image.Image
     sentences: list[str]
     semantic: list[bool]
-    masks: np.ndarray
-    scores: np.ndarray
-    present: np.ndarray | None = None
-
-    def picture(self) -> Image.Image:
-        """The masks over the photo, in the colours of the legend."""
-        return draw_masks(self.view, self.masks, [entry.colour for entry in self.legend()])
-
-    def legend(self) -> list["LegendEntry"]:
-        """What each colour means."""
-        shares, there = self.masks.mean(axis=(1, 2)), self.present
-        columns = (self.sentences, self.scores.tolist(), shares.tolist(), cycle(COLOURS))
-        present = [True] * len(shares) if there is None else there.tolist()
-        return [LegendEntry(*entry) for entry in zip(*columns, present, strict=False)]
+    picture: Image.Image
+    legend: list["LegendEntry"]
 
 
 def read_photo(path: str | Path) -> Image.Image:
@@ -79,15 +64,9 @@ def read_photo(path: str | Path) -> Image.Image:
     if path.stat().st_size > MAX_PHOTO:
         raise ValueError(f"photo '{path.name}' has more than {MAX_PHOTO // MEGABYTE} MB: make it smaller")
     try:
-        photo = open_photo(path)
+        return open_photo(path, max_pixels=MAX_PIXELS)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), path.name)) from error
-    if photo.width * photo.height > MAX_PIXELS:
-        millions = MAX_PIXELS // 1_000_000
-        raise ValueError(
-            f"photo '{path.name}' has {photo.width} x {photo.height} pixels: make it smaller, up to {millions} million"
-        )
-    return photo
 
 
 def read_sentences(text: str) -> list[str]:
@@ -108,13 +87,19 @@ def read_sentences(text: str) -> list[str]:
 
 
 class LegendEntry(NamedTuple):
-    """One line of a legend; `share` is the part of the photo that the mask covers, `present` whether it is there."""
+    """One line of a legend: a sentence, or one object of several that it means.
 
-    sentence: str
+    `share` is the part of the photo that the mask covers. `quality`, `presence` and whether it is `present` are of the
+    sentence; None of a checkpoint that does not say.
+    """
+
+    name: str
+    colour: tuple[int, int, int]
     score: float
     share: float
-    colour: tuple[int, int, int]
-    present: bool = True
+    quality: float | None
+    presence: float | None
+    present: bool | None
 
 
 class SharedModel:
@@ -148,7 +133,14 @@ class SharedModel:
         return (config.multimodal_config.model_type, config.fusion) == ("beit3", "early")
 
     def segment(
-        self, photo: Image.Image, sentences: list[str], *, semantic: bool = False, marks: Marks | None = None
+        self,
+        photo: Image.Image,
+        sentences: list[str],
+        *,
+        semantic: bool = False,
+        instances: bool = False,
+        marks: Marks | None = None,
+        always: bool = False,
     ) -> Segmentation:
         """Finds what sentences name; the photo is encoded unless it was lately.
 
@@ -156,7 +148,9 @@ class SharedModel:
             photo: an RGB photo of size (H, W).
             sentences: P sentences.
             semantic: whether every pixel of a category is asked for.
+            instances: whether to part each answer into its objects.
             marks: points and a box for all sentences.
+            always: whether what is taken not to be there gets a mask, too.
 
         Raises:
             ValueError: sentences or marks that the processor refuses.
@@ -164,7 +158,13 @@ class SharedModel:
         prompts = (marks or Marks()).prompts(len(sentences))
         with self._lock, _sentences_counted_from_one():
             encoded = self.predictor.encode(photo)
-            result = self.predictor.predict(sentences, photo=encoded, semantic=semantic, **prompts)
+            asked = {
+                "semantic": semantic,
+                "instances": instances,
+                "present_threshold": 0 if always else 0.5,
+                **prompts,
+            }
+            result = self.predictor.predict(sentences, photo=encoded, **asked)
         return Segmentation.from_tensors(result, sentences, semantic, warning=self.warning)
 
     def follow(
@@ -203,12 +203,13 @@ class SharedModel:
                     return
             yield item
 
-    def attention_picture(self, photo: Image.Image, found: Found) -> Image.Image:
-        """Where the encoder looked in a photo for each sentence, beside the masks."""
+    def attention_pictures(self, photo: Image.Image, found: Found) -> list[tuple[Image.Image, str]]:
+        """Where the encoder looked in a photo, for each sentence, with the sentence."""
         inputs = self.processor(images=photo, text=found.sentences, semantic=found.semantic)
-        with self._lock:  # the maps switch the model's attention for a moment
+        with self._lock:
             attention = attention_maps(self.model, inputs.to(self.model.device))[0].cpu().numpy()
-        return attention_figure(found.view, found.sentences, attention, found.masks)
+        view = view_of(photo)
+        return [(attention_overlay(view, own), text) for own, text in zip(attention, found.sentences, strict=True)]
 
 
 @contextmanager
@@ -222,17 +223,20 @@ def _sentences_counted_from_one() -> Iterator[None]:
 
 
 def summarize(photo: Image.Image, result: Segmentation) -> Found:
-    """Reduces or enlarges a result to the size at which the page shows it."""
-    view = photo.resize(view_size(photo), Image.Resampling.LANCZOS)
-    masks = [np.asarray(Image.fromarray(mask).resize(view.size)) for mask in result.masks]
-    return Found(
-        view=view,
-        sentences=result.sentences,
-        semantic=result.semantic,
-        masks=np.stack(masks),
-        scores=result.scores,
-        present=result.present,
-    )
+    """Draws a result at the size at which the page shows it."""
+    view, parts = view_of(photo), result.parts()
+    masks = [np.asarray(Image.fromarray(part.mask).resize(view.size)) for part in parts]
+    colours = list(islice(cycle(COLOURS), len(parts)))
+    known = [
+        [None] * len(result.sentences) if values is None else values.tolist()
+        for values in (result.quality, result.presence, result.present)
+    ]
+    legend = [
+        LegendEntry(part.name, colour, part.score, float(mask.mean()), *(values[part.sentence] for values in known))
+        for part, colour, mask in zip(parts, colours, masks, strict=True)
+    ]
+    picture = draw_masks(view, np.stack(masks), colours).resize(view.size)  # which may have been enlarged
+    return Found(sentences=result.sentences, semantic=result.semantic, picture=picture, legend=legend)
 
 
 def pack(path: Path, photo: Image.Image, result: Segmentation, *, name: str, model: str) -> Path:

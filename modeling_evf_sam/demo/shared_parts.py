@@ -13,11 +13,11 @@ FORGET_AFTER = 3600  # seconds until files and photos of a visitor are deleted
 QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 SCORE = "Score: how good the model believes the mask to be, from 0 to 1."
 
-Row = tuple[tuple[int, int, int], str, str, str]
+Row = tuple[tuple[int, int, int], str, Sequence[str]]
 
 
-def legend(titles: tuple[str, str], rows: Sequence[Row], note: str) -> str:
-    """HTML: a line with a colour, its sentence and two figures for each mask.
+def legend(titles: Sequence[str], rows: Sequence[Row], note: str) -> str:
+    """HTML: a line with a colour, its sentence and its figures for each mask.
 
     Args:
         titles: of the figures.
@@ -26,11 +26,16 @@ def legend(titles: tuple[str, str], rows: Sequence[Row], note: str) -> str:
     """
     lines = "".join(
         f'<tr><td><span style="background:rgb{colour}"></span></td><td>{html.escape(sentence)}</td>'
-        f"<td>{first}</td><td>{second}</td></tr>"
-        for colour, sentence, first, second in rows
+        f"{''.join(f'<td>{figure}</td>' for figure in figures)}</tr>"
+        for colour, sentence, figures in rows
     )
-    head = f"<tr><th></th><th>Sentence</th><th>{titles[0]}</th><th>{titles[1]}</th></tr>"
+    head = f"<tr><th></th><th>Sentence</th>{''.join(f'<th>{title}</th>' for title in titles)}</tr>"
     return f"<table>{head}{lines}</table><p>{note}</p>"
+
+
+def hint(text: str) -> str:
+    """HTML: a line below a field that says what is wrong with what stands in it."""
+    return f'<p role="alert">{html.escape(capitalized(text))}</p>'
 
 
 def no_download() -> gr.DownloadButton:

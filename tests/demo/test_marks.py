@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_evf_sam.demo.marks import BESIDE, LINE, MAX_POINTS, ON, Marks, draw_marks, to_photo, view_size
+from modeling_evf_sam.demo.marks import BESIDE, LINE, MAX_POINTS, ON, Marks, draw_marks, to_photo, view_of, view_size
 
 
 def test_clicks_become_the_prompts_of_every_sentence():
@@ -48,7 +48,7 @@ def test_half_a_box_is_no_prompt():
 def test_view_sizes(size, expected):
     photo = Image.new("RGB", size)
     assert view_size(photo) == expected
-    assert draw_marks(photo, Marks()).size == expected
+    assert view_of(photo).size == expected
 
 
 @pytest.mark.parametrize("size", [(160, 120), (900, 700), (5000, 2500)])
@@ -61,7 +61,7 @@ def test_a_mark_is_drawn_where_it_was_clicked(size):
     assert 0 <= point[1] <= size[1]
     for kind, colour in (("on", ON), ("beside", BESIDE), ("box", LINE)):
         marks = Marks().click(point, kind)
-        drawn = np.asarray(draw_marks(photo, marks))
+        drawn = np.asarray(draw_marks(photo, marks, view_of(photo)))
         rows, columns = (drawn == colour).all(axis=-1).nonzero()
         assert abs(columns.mean() - pixel[0]) < 2, kind
         assert abs(rows.mean() - pixel[1]) < 2, kind

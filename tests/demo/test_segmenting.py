@@ -10,8 +10,9 @@ from pycocotools import mask as coco_mask
 
 from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.demo import segmenting
-from modeling_evf_sam.demo.marks import Marks
+from modeling_evf_sam.demo.marks import Marks, view_of
 from modeling_evf_sam.demo.segmenting import SharedModel, pack, read_photo, read_sentences, summarize
+from modeling_evf_sam.inference.instances import Instance
 from modeling_evf_sam.inference.loading import load_model
 from modeling_evf_sam.inference.outlining import COLOURS
 from modeling_evf_sam.inference.segmentation import Segmentation
@@ -157,7 +158,7 @@ def test_a_bad_photo_is_named_without_its_folder(tmp_path, monkeypatch, kind):
     expected = {
         "text": "is not an image",
         "cut": "cannot be read",
-        "large": "has 64 x 64 pixels: make it smaller",
+        "large": r"cannot be read \(64 x 64 pixels: .* at most 4000 of them",
         "heavy": "has more than 0 MB: make it smaller",
     }
     with pytest.raises(ValueError, match=f"^photo 'holiday.png' {expected[kind]}") as error:
@@ -174,14 +175,14 @@ def test_a_result_at_the_size_of_the_page():
     )
     found = summarize(_noise(), result)
     assert found.semantic == [False, True]
-    assert found.view.size == found.picture().size == (640, 427)
-    assert found.masks.shape == (2, 427, 640)
-    assert [entry.sentence for entry in found.legend()] == SENTENCES
-    assert [entry.score for entry in found.legend()] == [0.75, 0.25]
-    assert [entry.colour for entry in found.legend()] == list(COLOURS[:2])
-    assert found.legend()[0].share == pytest.approx(0.5, abs=0.01)
-    assert found.legend()[1].share == 0
-    changed = (np.asarray(found.picture()) != np.asarray(found.view)).any(axis=-1)
+    assert found.picture.size == (640, 427)
+    assert [entry.name for entry in found.legend] == SENTENCES
+    assert [entry.score for entry in found.legend] == [0.75, 0.25]
+    assert [entry.colour for entry in found.legend] == list(COLOURS[:2])
+    assert found.legend[0].share == pytest.approx(0.5, abs=0.01)
+    assert found.legend[1].share == 0
+    assert found.legend[0][4:] == (None, None, None)
+    changed = (np.asarray(found.picture) != np.asarray(view_of(_noise()))).any(axis=-1)
     assert changed[:200].mean() > 0.95
     assert not changed[220:].any()
 
@@ -197,7 +198,34 @@ def test_the_legend_says_what_is_not_there():
         presence=np.array([0.75, 0.25]),
         present=np.array([True, False]),
     )
-    assert [entry.present for entry in summarize(_noise(), result).legend()] == [True, False]
+    legend = summarize(_noise(), result).legend
+    assert [(entry.presence, entry.present) for entry in legend] == [(0.75, True), (0.25, False)]
+
+
+def test_objects_have_a_line_each():
+    masks = np.zeros((2, 40, 60), dtype=bool)
+    masks[0, :, :10] = masks[0, :, 30:] = True
+    parts = [masks[0] & (np.arange(60) < 20), masks[0] & (np.arange(60) > 20)]
+    result = Segmentation(
+        photo_size=(40, 60),
+        sentences=SENTENCES,
+        masks=masks,
+        scores=np.array([0.75, 0.25], np.float32),
+        boxes=np.zeros((2, 4)),
+        semantic=[True, False],
+        quality=np.array([0.5, 0.125]),
+        instances=[[Instance(mask=part, box=(0, 0, 1, 1), score=0.5) for part in parts], []],
+    )
+    legend = summarize(_noise(), result).legend
+    assert [entry.name for entry in legend] == ["the red circle 1", "the red circle 2", "a star"]
+    assert [entry.quality for entry in legend] == [0.5, 0.5, 0.125]
+    assert len({entry.colour for entry in legend}) == 3
+
+
+def test_a_narrow_photo_is_clicked_where_it_is_shown(shared_model):
+    photo = _noise(size=(60, 200))
+    found = summarize(photo, shared_model.segment(photo, SENTENCES))
+    assert found.picture.size == view_of(photo).size
 
 
 def test_packs_what_the_command_writes(shared_model, tmp_path):
