@@ -15,6 +15,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from modeling_evf_sam.pipeline_evf_sam import TASK
 
 PACKAGE = Path(__file__).parents[1]
+HANDLER = Path(__file__).with_name("handler.py")
 PIPELINE = "pipeline_evf_sam.EvfSamPipeline"
 MODEL_CLASSES = {"AutoConfig": "configuration_evf_sam.EvfSamConfig", "AutoModel": "modeling_evf_sam.EvfSamModel"}
 PROCESSOR_CLASSES = {"AutoProcessor": "processing_evf_sam.EvfSamProcessor"}
@@ -24,12 +25,15 @@ IMAGE_PROCESSOR_CLASSES = {"AutoImageProcessor": "image_processing_evf_sam.EvfSa
 def write_code(folder: str | Path) -> None:
     """Add the code to a folder in which a model, a processor or both are saved, and name it in their configurations.
 
+    With them goes handler.py, which an inference endpoint runs.
+
     Args:
         folder: where `save_pretrained` wrote; config.json and processor_config.json are changed if they are there.
     """
     folder = Path(folder)
     for file in code_files():
         shutil.copyfile(file, folder / file.name)
+    shutil.copyfile(HANDLER, folder / HANDLER.name)
     if (path := folder / "config.json").is_file():
         task = {"impl": PIPELINE, "pt": ["AutoModel"], "type": "multimodal"}
         _write_json(path, {**_read_json(path), "auto_map": MODEL_CLASSES, "custom_pipelines": {TASK: task}})

@@ -17,7 +17,7 @@ from transformers import pipeline
 
 import modeling_evf_sam
 from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamConfig, EvfSamModel, EvfSamPipeline, EvfSamProcessor
-from modeling_evf_sam.hub.code import code_files, write_code
+from modeling_evf_sam.hub.code import HANDLER, code_files, write_code
 from modeling_evf_sam.pretrained_evf_sam import PushCodeMixin
 from tests.golden import GOLDEN_EFFICIENT_SAM, GOLDEN_ENCODER, GOLDEN_SAM2
 
@@ -186,7 +186,7 @@ def hub(monkeypatch) -> Hub:
 
 
 def test_pushing_a_model_and_a_processor_uploads_the_code(hub):
-    names = {file.name for file in code_files()}
+    names = {file.name for file in (*code_files(), HANDLER)}
     EvfSamModel.from_pretrained(DEFAULT_CHECKPOINT).push_to_hub("someone/evf-sam")
     assert hub.files.keys() == names | {"config.json", "model.safetensors", "README.md"}
     assert json.loads(hub.files["config.json"])["auto_map"]["AutoModel"] == "modeling_evf_sam.EvfSamModel"
@@ -198,7 +198,7 @@ def test_pushing_a_model_and_a_processor_uploads_the_code(hub):
 def test_pushing_a_pipeline_uploads_everything(hub):
     pipeline(TASK, model=DEFAULT_CHECKPOINT).push_to_hub("someone/evf-sam")
     parts = {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
-    assert hub.files.keys() == {file.name for file in code_files()} | parts | {"README.md"}
+    assert hub.files.keys() == {file.name for file in (*code_files(), HANDLER)} | parts | {"README.md"}
 
 
 def test_code_that_came_from_a_repository_is_not_written_twice(tmp_path):
