@@ -20,9 +20,11 @@ from evf_sam_cli import (
     demo,
     evaluate,
     export,
+    review,
     segment,
     segment_dataset,
     segment_video,
+    serve,
     tokenizer,
     train,
 )
@@ -56,6 +58,8 @@ app.command("segment", cls=segment.SegmentCommand)(segment.run)
 app.command("demo")(demo.run)
 app.command("segment-dataset")(segment_dataset.run)
 app.command("segment-video")(segment_video.run)
+app.command("review")(review.run)
+app.command("serve")(serve.run)
 app.command("compare")(compare.run)
 app.command("train")(train.run)
 app.command("ablate")(ablate.run)

@@ -117,7 +117,7 @@ def attend_in_blocks(kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, 
     attended = torch.empty_like(query)
     if kernel is added:
         key = key.transpose(1, 2).contiguous().transpose(1, 2)  # as it reads them
-    for heads, queries in _blocks(*query.shape[:2], BLOCK // query.itemsize):
+    for heads, queries in _blocks(query.shape[0], query.shape[1], BLOCK // query.itemsize):
         biases = [one[heads, queries] for one in positions]
         attended[heads, queries] = kernel(query[heads, queries], key[heads], value[heads], *biases)
     return attended

@@ -56,7 +56,13 @@ RUNS = {
     "build": ("build --sam sam.pth --beit3 beit3.pth --tokenizer beit3.spm --output {out}", ["model.safetensors"]),
     "tokenizer": ("tokenizer beit3.spm --output {out} --verify", ["tokenizer.json"]),
 }
-EXTRAS = {"segment-dataset": "ray", "segment-video": "av", "demo": "gradio"}  # modules that come with an extra
+EXTRAS = {  # modules that come with an extra
+    "segment-dataset": "ray",
+    "segment-video": "av",
+    "demo": "gradio",
+    "review": "pyarrow",
+    "serve": "uvicorn",
+}
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +85,8 @@ def place(tmp_path_factory, tiny_checkpoint, original, beit3_spm) -> Path:
         lines = [{"image": "one.png", "text": "the left", "mask": run_lengths(columns(0, 4))}]
         write_lines(folder / "own", split, lines)
     write_tiny_recipe(folder / "curriculum.yaml", ["embedding", "reading", "text"])
+    if find_spec(EXTRAS["review"]):
+        _write_results(folder)
 
     (folder / "evf-sam").mkdir()
     save_file(original, folder / "evf-sam" / "model.safetensors")
@@ -88,6 +96,19 @@ def place(tmp_path_factory, tiny_checkpoint, original, beit3_spm) -> Path:
         torch.save(part, folder / file)
     shutil.copy(beit3_spm, folder / "beit3.spm")
     return folder
+
+
+def _write_results(folder: Path) -> None:
+    """What segment-dataset leaves, for one photo."""
+    from modeling_evf_sam.segment_dataset.reading import Prompt
+    from modeling_evf_sam.segment_dataset.results import keep_settings
+    from modeling_evf_sam.segment_dataset.worker import PartWriter
+
+    found = folder / "found"
+    found.mkdir()
+    keep_settings(found, {"model": str(folder / "tiny")}, root=str(folder))
+    writer = PartWriter(model=str(folder / "tiny"), device="cpu", root=folder, output=found, batch_size=1)
+    assert writer.write([("photo.png", [Prompt("star")])]) == []
 
 
 PRECISIONS = [chosen] if (chosen := os.environ.get("EVF_SAM_DTYPE")) else ["float32", "bfloat16"]
@@ -114,10 +135,18 @@ def test_a_verb_does_its_work(name, place, environment, tmp_path):
         assert record["setting"]["dtype"] == environment["EVF_SAM_DTYPE"]
 
 
-def test_demo_serves_its_page_until_it_is_interrupted(place, environment):
-    _skip_without_extra("demo")
+SERVERS = [
+    ("demo --model tiny", "", "gradio"),
+    ("serve --port 0 --model tiny", "/health", "alive"),
+    ("review found", "", "gradio"),
+]
+
+
+@pytest.mark.parametrize(("command", "path", "shown"), SERVERS)
+def test_a_server_serves_until_it_is_interrupted(command, path, shown, place, environment):
+    _skip_without_extra(command)
     process = subprocess.Popen(
-        [SCRIPT, "demo", "--model", "tiny"],
+        [SCRIPT, *command.split()],
         cwd=place,
         env=environment,
         stdout=subprocess.PIPE,
@@ -127,8 +156,8 @@ def test_demo_serves_its_page_until_it_is_interrupted(place, environment):
     with process:
         try:
             address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-            with urlopen(address[0], timeout=PATIENCE) as answer:
-                assert "gradio" in answer.read().decode()
+            with urlopen(address[0] + path, timeout=PATIENCE) as answer:
+                assert shown in answer.read().decode()
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0
         finally:
@@ -142,4 +171,4 @@ def _skip_without_extra(name: str) -> None:
 
 
 def test_no_verb_is_left_out():
-    assert VERBS <= {command.split()[0] for command, _ in RUNS.values()} | {"demo"}
+    assert VERBS <= {command.split()[0] for command, *_ in [*RUNS.values(), *SERVERS]}
