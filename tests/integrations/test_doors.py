@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT, integrations
 from modeling_evf_sam.integrations.labeller import Labeller, read_sentences
+from tests.annotations.test_formats import unpacked
 
 SENTENCES = ["triangle", "banana"]
 FOLDER = Path(integrations.__file__).parent
@@ -112,8 +115,24 @@ def test_fiftyone_s_manifest_names_the_model():
     assert manifest["models"][0]["base_name"] == "evf-sam"
 
 
-def test_fiftyone(photo, found_all):
-    fiftyone = pytest.importorskip("fiftyone", reason="needs fiftyone")
+@pytest.fixture
+def fiftyone(monkeypatch):
+    """The library; or what stands for the classes that the model needs, where it is not installed."""
+    if find_spec("fiftyone"):
+        import fiftyone
+
+        return fiftyone
+    library, core, models = (ModuleType(name) for name in ("fiftyone", "fiftyone.core", "fiftyone.core.models"))
+    library.Detection = library.Detections = SimpleNamespace
+    models.Model = object
+    core.models, library.core = models, core
+    for module in (library, core, models):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delitem(sys.modules, "modeling_evf_sam.integrations.fiftyone", raising=False)
+    return library
+
+
+def test_fiftyone(fiftyone, photo, found_all):
     from modeling_evf_sam.integrations.fiftyone import load_model
 
     found = load_model(classes=SENTENCES, device="cpu").predict(np.asarray(photo))
@@ -127,21 +146,49 @@ def test_fiftyone(photo, found_all):
     assert found_all(masks)
 
 
-def test_label_studio(photo, found_all, tmp_path):
-    pytest.importorskip("label_studio_ml", reason="needs label-studio-ml")
-    brush = pytest.importorskip("label_studio_sdk.converter.brush", reason="needs label-studio-sdk")
+@pytest.fixture
+def label_studio_ml(monkeypatch):
+    """The library; or what stands for the base class, where it is not installed."""
+    if find_spec("label_studio_ml"):
+        return
+    library, model, response = (ModuleType(f"label_studio_ml{name}") for name in ("", ".model", ".response"))
+
+    class Base:
+        def __init__(self, project_id, label_config):
+            view = ElementTree.fromstring(label_config)
+            self.tag, self.image = view.find("BrushLabels"), view.find("Image")
+            labels = [label.get("value") for label in self.tag]
+            self.parsed_label_config = {self.tag.get("name"): {"labels": labels}}
+            self.setup()
+
+        def set(self, name, value):
+            pass
+
+        def get_first_tag_occurence(self, control, data):
+            assert (control, data) == ("BrushLabels", "Image")
+            return self.tag.get("name"), self.tag.get("toName"), self.image.get("value").removeprefix("$")
+
+    model.LabelStudioMLBase, response.ModelResponse = Base, SimpleNamespace
+    for module in (library, model, response):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delitem(sys.modules, "modeling_evf_sam.integrations.label_studio", raising=False)
+
+
+def test_label_studio(label_studio_ml, photo, found_all, tmp_path):
     from modeling_evf_sam.annotations.label_studio import interface
     from modeling_evf_sam.integrations.label_studio import EvfSamBackend
 
     photo.save(tmp_path / "a.png")
-    backend = EvfSamBackend(project_id="1", label_config=interface(SENTENCES))
+    backend = EvfSamBackend(project_id="1", label_config=interface(SENTENCES).replace('"label"', '"own"'))
     backend.get_local_path = lambda url, **_: str(tmp_path / "a.png")
     tasks = [{"id": 1, "data": {"image": "/data/local-files/?d=a.png"}}]
     for context in (None, {"result": [{"value": {"text": ["triangle"]}}]}):
         (prediction,) = backend.predict(tasks, context).predictions
-        regions = prediction.model_dump()["result"]
+        prediction = prediction if isinstance(prediction, dict) else prediction.model_dump()
+        regions = prediction["result"]
+        assert {(region["from_name"], region["to_name"]) for region in regions} == {("own", "image")}
         assert {tuple(region["value"]["brushlabels"]) for region in regions} == {("triangle",)}
-        masks = [brush.decode_rle(region["value"]["rle"]).reshape(*photo.size[::-1], 4) for region in regions]
+        masks = [unpacked(region["value"]["rle"]).reshape(*photo.size[::-1], 4) for region in regions]
         assert found_all([mask[..., 3] > 0 for mask in masks])
 
 
