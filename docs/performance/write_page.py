@@ -36,7 +36,7 @@ transformers' image encoder is that of its `SamModel` with SDPA attention, the s
 for each sentence" is how the original works: the photo is encoded again for every sentence, here by this package's
 own encoder.
 
-**Not measured:** GPUs, and bfloat16 on CPUs that compute in it (AVX-512 BF16, AMX).
+**Not measured:** GPUs, and CPUs with AMX.
 
 ## What to do for speed
 
@@ -46,8 +46,9 @@ own encoder.
   itself; the environment variable `EVF_SAM_DTYPE` (float32 or bfloat16) chooses for it, and `--dtype` for one command.
   Elsewhere float32. Never float16 on a CPU.
 - On a CPU, `--dtype int8`, or `modeling_evf_sam.inference.quantization.quantize(model)`, computes the linear layers
-  of both encoders in int8, with a quarter of their memory. With AVX2 alone it is not faster for one sentence, as the
-  figures [at a glance](#at-a-glance) show, but for many. What it does to the masks is [below](#precisions).
+  of both encoders in int8, with a quarter of their memory. How fast that is, the figures
+  [at a glance](#at-a-glance) show; what it does to the masks is [below](#precisions).
+- `evf-sam bench --exported DIR` puts calls of [exported graphs](export.md) beside those of the model.
 - For many sentences, `model.read_sentences = torch.compile(model.read_sentences)`, and the same for
   `model.decode_prompts`: what it brings is [below](#choices). They compile without graph breaks, once for the first
   length and number of sentences and once for all others, which takes a minute. `model.get_image_embeddings` compiles
@@ -56,10 +57,10 @@ own encoder.
 GLANCE = """\
 ## At a glance
 
-SAM's image encoder, and how many times as long that of transformers takes in float32; a whole call, how many times as
-long one with 10 sentences takes, and 10 calls instead of that one; and the share of a call that another sentence about
-an encoded photo takes. One photo, two cores of an AMD EPYC with AVX2, shared with other machines, where the same call
-differs by a fifth from run to run.
+SAM's image encoder, and how many times as long that of transformers takes in float32 and in bfloat16; a whole call,
+how many times as long one with 10 sentences takes, and 10 calls instead of that one; and the share of a call that
+another sentence about an encoded photo takes. One photo, two cores of an AMD EPYC, shared with other machines, where
+the same call differs by up to a fifth from run to run. Each section below says what such a core computes in.
 """
 PRECISIONS = """\
 ## Precisions
@@ -72,10 +73,11 @@ check your own with `evf-sam evaluate --dtype int8`.
 CHOICES = """\
 ## Choices
 
-Ways to compute the same, timed in turns in float32 on two cores of an AMD EPYC with AVX2: the median of 15
-(`docs/performance/compare_choices.py`). On a CPU, attention is computed in blocks: fastest for a whole photo; in
-windows they and the written-out bias take turns in being first, from run to run. Queries, keys and values of BEIT-3
-stay three products, as one product is no faster. Sentences have 10 tokens and are those of evf-sam-vit-b.
+Ways to compute the same, timed in turns: the median of 7 (`docs/performance/compare_choices.py`). On a CPU, attention
+is computed in blocks, by torch's own kernel (*fused*) in float32; in bfloat16, where that is slow, by two matrix
+products: for a whole photo with the bias *added* in the first of them, in windows *folded* into queries and keys.
+Queries, keys and values of BEIT-3 stay three products, as one product is no faster. Sentences have 10 tokens and are
+those of evf-sam-vit-b.
 """
 
 
@@ -87,6 +89,9 @@ memory, 1024 px, float32, random weights. Ours was prompted by a token, as a sen
 `Sam2VideoModel` by a point; both were shown each frame in turns (`docs/performance/compare_films.py`). A sentence more
 costs no encoding, but its own memory attention.
 """
+
+
+BOTH = ("float32", "bfloat16")
 
 
 def page() -> str:
@@ -106,7 +111,8 @@ def page() -> str:
 
 
 def _glance(records: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
-    yield ["", "precision", "encoder", "transformers'", "1 sentence", "10 sentences", "10 calls", "another sentence"]
+    titles = ["1 sentence", "10 sentences", "10 calls", "another sentence"]
+    yield ["", "precision", "encoder", "transformers' float32", "bfloat16", *titles]
     for record in records:
         ratios, entries = record["ratios"], record["measurements"]
         medians = {(entry["what"], entry["sentences"]): entry["median"] for entry in entries}
@@ -115,7 +121,10 @@ def _glance(records: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
             record["model"],
             record["setting"]["dtype"],
             duration(medians[ENCODE, None]),
-            f"{ratios['transformers']['float32']['time']:.2f} x",
+            *(
+                f"{ratios['transformers'][name]['time']:.2f} x" if name in ratios["transformers"] else ""
+                for name in BOTH
+            ),
             duration(medians[CALL, 1]),
             f"{ten['time']:.2f} x",
             f"{ten['separate_calls']:.2f} x",

@@ -12,7 +12,10 @@ def headline(record: dict[str, Any]) -> str:
     """What was measured, and on which machine."""
     machine, setting = record["machine"], record["setting"]
     photos = "1 photo" if setting["photos"] == 1 else f"{setting['photos']} photos"
-    where = machine["name"] if machine["device"] == "cuda" else f"{machine['name']}, {machine['threads']} threads"
+    where = machine["name"]
+    if machine["device"] != "cuda":
+        flags = f" ({', '.join(machine['flags'])})" if machine.get("flags") else ""
+        where += f"{flags}, {machine['threads']} threads"
     return (
         f"{record['model']} ({setting['parameters'] / 1e6:,.1f} M parameters, {record['weights']} weights), "
         f"{setting['dtype']}, {photos} a call, view of {setting['view_size']} px, {setting['tokens']} tokens a "
