@@ -8,6 +8,7 @@ from cvat_sdk import models
 from cvat_sdk.masks import encode_mask
 from PIL import Image
 
+from modeling_evf_sam.inference.polygons import outlines
 from modeling_evf_sam.integrations.labeller import Labeller, read_sentences
 
 
@@ -24,13 +25,13 @@ class CvatFunction:
         return cvataa.DetectionFunctionSpec(labels=labels)
 
     def detect(self, context: cvataa.DetectionFunctionContext, image: Image.Image) -> list[models.LabeledShapeRequest]:
-        """A mask for each object that is there, of at least the client's confidence."""
+        """A mask for each object that is there, of at least the client's confidence; or polygons of its parts."""
         least = context.conf_threshold or 0.0
-        return [
-            cvataa.mask(self.sentences.index(found.label), encode_mask(found.mask, found.box))
-            for found in self.labeller(image, self.sentences)
-            if found.score >= least
-        ]
+        objects = [found for found in self.labeller(image, self.sentences) if found.score >= least]
+        number = self.sentences.index
+        if context.conv_mask_to_poly:
+            return [cvataa.polygon(number(found.label), ring) for found in objects for ring in outlines(found.mask)]
+        return [cvataa.mask(number(found.label), encode_mask(found.mask, found.box)) for found in objects]
 
 
 def create(sentences: str, model: str = "rendered_scenes", device: str = "") -> CvatFunction:
