@@ -7,6 +7,8 @@ from typing import Any
 from PIL import Image
 from transformers import pipeline
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+
 
 class EndpointHandler:
     """The pipeline of the repository that this file lies in.
@@ -26,12 +28,24 @@ class EndpointHandler:
                 the pipeline in `parameters`.
 
         Returns:
-            For each sentence what the pipeline gives, with the mask as a PNG file in base64.
+            For each sentence what the pipeline gives, with the mask as a PNG file in base64; nothing for one whose
+            mask is empty, such as that of what is taken not to be there.
+
+        Raises:
+            ValueError: there is no photo or no sentence, or the pipeline refuses what is asked.
         """
-        inputs = data["inputs"]
-        photo = Image.open(io.BytesIO(base64.b64decode(inputs["image"], validate=True)))
-        found = self.segment(photo, text=inputs["text"], **data.get("parameters", {}))
-        return [{**entry, "mask": _png(entry["mask"])} for entry in found]
+        inputs = data.get("inputs")
+        if not isinstance(inputs, dict) or not inputs.keys() >= {"image", "text"}:
+            raise ValueError('"inputs" lacks something: give it "image", a photo in base64, and "text"')
+        found = self.segment(_photo(inputs["image"]), text=inputs["text"], **data.get("parameters", {}))
+        return [{**entry, "mask": _png(entry["mask"])} for entry in found if entry["mask"].getbbox()]
+
+
+def _photo(text: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=FORMATS)
+    except Exception:  # no base64, or whatever Pillow's readers raise on damaged files
+        raise ValueError(f'"image" is no photo: give a file of type {", ".join(FORMATS)} in base64') from None
 
 
 def _png(mask: Image.Image) -> str:
