@@ -36,7 +36,7 @@ class EvfSamSegment:
         """Images (B, H, W, 3) from 0 to 1 -> masks (B, H, W), 1 on what any of the sentences names."""
         labeller, sentences = load(model), read_sentences(text)
         masks = torch.zeros(image.shape[:3])
-        for mask, photo in zip(masks, image, strict=True):
+        for mask, photo in zip(masks, image.clamp(0, 1), strict=True):  # filters overshoot
             for found in labeller(photo.permute(2, 0, 1), sentences):
                 mask[torch.from_numpy(found.mask)] = 1
         return (masks,)

@@ -4,6 +4,7 @@ The environment says what it loads: EVF_SAM_MODEL and EVF_SAM_DEVICE.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ PORT = 9090
 
 
 class EvfSamBackend(LabelStudioMLBase):
-    """Brushes for each label of the interface; or for what a user types beside the photo."""
+    """Brushes for each label of the interface; or for what a user types beside the photo, in the first of them."""
 
     labeller: Labeller | None = None  # one for all projects
 
@@ -35,13 +36,15 @@ class EvfSamBackend(LabelStudioMLBase):
         tag, image_name, value = self.get_first_tag_occurence("BrushLabels", "Image")
         typed = (context or {}).get("result") or []
         texts = [text for region in typed for text in region["value"].get("text", [])]
-        sentences = read_sentences("\n".join(texts)) if texts else list(self.parsed_label_config[tag]["labels"])
+        labels = list(self.parsed_label_config[tag]["labels"])
+        sentences = read_sentences("\n".join(texts)) if texts else labels
         predictions = []
         for one in tasks:
             file = Path(self.get_local_path(one["data"][value], task_id=one.get("id")))
             photo = open_photo(file)
             assert self.labeller is not None
             found = self.labeller(photo, sentences)
+            found = [one if one.label in labels else replace(one, label=labels[0]) for one in found]
             drawn = AnnotatedPhoto(file=file, name=file.name, size=photo.size[::-1], annotations=found)
             (prediction,) = task(drawn)["predictions"]
             names = {LABELS: tag, IMAGE: image_name}

@@ -32,7 +32,7 @@ class EvfSam(BaseModel):
                 "label": found.label,
                 "shape_type": "polygon",
                 "points": [*zip(ring[::2], ring[1::2], strict=True), (ring[0], ring[1])],
-                "score": found.score,
+                "score": min(max(found.score, 0.0), 1.0),  # the server refuses others, and SAM's estimates go beyond
             }
             for found in self.labeller(np.ascontiguousarray(image[..., ::-1]), self._sentences(params))
             if found.score >= least

@@ -1,4 +1,4 @@
-"""A remote model of FiftyOne's zoo: `foz.register_zoo_model_source(FOLDER)` with this folder."""
+"""A model of FiftyOne's zoo: it knows this folder once a copy lies in its `model_zoo_dir`."""
 
 from pathlib import Path
 from typing import Any
