@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import shutil
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,10 +17,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT, integrations
+from modeling_evf_sam.hub.handler import FORMATS, EndpointHandler
 from modeling_evf_sam.integrations.labeller import Labeller, read_sentences
+from modeling_evf_sam.photos import PHOTO_FORMATS
 from tests.annotations.test_formats import unpacked
 
 SENTENCES = ["triangle", "banana"]
+NO_PHOTOS = ["AAAA", "docs/sample.png", "https://localhost/a.png", None]
 FOLDER = Path(integrations.__file__).parent
 
 
@@ -41,21 +46,51 @@ def test_the_labeller_finds_every_object(photo, found_all):
     assert found_all([one.mask for one in found])
 
 
-def test_cvat(photo, found_all):
-    cvat = pytest.importorskip("cvat_sdk.auto_annotation", reason="needs the extra 'cvat'")
+@pytest.fixture
+def cvat():
+    """The interface of CVAT's functions."""
+    pytest.importorskip("cvat_cli", reason="needs the extra 'cvat'")
+    return pytest.importorskip("cvat_sdk.auto_annotation", reason="needs the extra 'cvat'")
+
+
+@pytest.fixture
+def cvat_function(cvat):
+    """What cvat-cli loads, with what follows each of its -p."""
+    from cvat_cli._internal.common import FunctionLoader
+    from cvat_cli._internal.parsers import parse_function_parameter
+
+    parameters = map(parse_function_parameter, ["sentences=str:triangle; banana", "device=str:cpu"])
+    return FunctionLoader("modeling_evf_sam.integrations.cvat", None, dict(parameters)).load()
+
+
+def cvat_context(conf_threshold=None, conv_mask_to_poly=False):
+    return SimpleNamespace(frame_name="a.png", conf_threshold=conf_threshold, conv_mask_to_poly=conv_mask_to_poly)
+
+
+def test_cvat(cvat, cvat_function, photo, found_all):
     from cvat_sdk.masks import decode_mask
 
-    from modeling_evf_sam.integrations.cvat import create
-
-    function = create("triangle; banana", device="cpu")
-    assert isinstance(function.spec, cvat.DetectionFunctionSpec)
-    assert [(label.name, label.id) for label in function.spec.labels] == [("triangle", 0), ("banana", 1)]
-    context = SimpleNamespace(conf_threshold=None, frame_name="a.png", conv_mask_to_poly=False)
-    shapes = function.detect(context, photo)
+    assert isinstance(cvat_function.spec, cvat.DetectionFunctionSpec)
+    assert [(label.name, label.id) for label in cvat_function.spec.labels] == [("triangle", 0), ("banana", 1)]
+    shapes = cvat_function.detect(cvat_context(), photo)
     assert {(shape.label_id, str(shape.type)) for shape in shapes} == {(0, "mask")}
     width, height = photo.size
     assert found_all([decode_mask(shape.points, image_width=width, image_height=height) for shape in shapes])
-    assert function.detect(SimpleNamespace(conf_threshold=1.0), photo) == []
+    assert cvat_function.detect(cvat_context(conf_threshold=1.0), photo) == []
+
+
+def test_cvat_with_polygons(cvat_function, photo, found_all):
+    shapes = cvat_function.detect(cvat_context(conv_mask_to_poly=True), photo)
+    assert {(shape.label_id, str(shape.type)) for shape in shapes} == {(0, "polygon")}
+    masks = [filled(list(zip(shape.points[::2], shape.points[1::2], strict=True)), photo.size) for shape in shapes]
+    assert found_all([mask for mask in masks if mask.sum() > 20])
+
+
+def filled(corners, size) -> np.ndarray:
+    """The mask (H, W) of a polygon."""
+    drawn = Image.new("1", size)
+    ImageDraw.Draw(drawn).polygon([tuple(point) for point in corners], fill=1)
+    return np.asarray(drawn)
 
 
 @pytest.fixture
@@ -83,14 +118,14 @@ def test_x_anylabeling(server_of_x_anylabeling, photo, found_all):
     model.load()
     answer = model.predict(np.asarray(photo)[..., ::-1], {"text_prompt": "triangle; banana"})
     assert {(shape["label"], shape["shape_type"]) for shape in answer["shapes"]} == {("triangle", "polygon")}
-    masks = []
-    for shape in answer["shapes"]:
-        assert shape["points"][0] == shape["points"][-1]
-        drawn = Image.new("1", photo.size)
-        ImageDraw.Draw(drawn).polygon([tuple(point) for point in shape["points"]], fill=1)
-        masks.append(np.asarray(drawn))
+    assert all(shape["points"][0] == shape["points"][-1] for shape in answer["shapes"])
+    masks = [filled(shape["points"], photo.size) for shape in answer["shapes"]]
     assert found_all([mask for mask in masks if mask.sum() > 20])
     assert model.predict(np.asarray(photo), {"text_prompt": "triangle", "conf_threshold": 1.0})["shapes"] == []
+    find = model.labeller
+    model.labeller = lambda *asked: [replace(found, score=1.02) for found in find(*asked)]  # as SAM may say
+    answer = model.predict(np.asarray(photo)[..., ::-1], {"text_prompt": "triangle"})
+    assert {shape["score"] for shape in answer["shapes"]} == {1}
     model.unload()
 
 
@@ -106,6 +141,8 @@ def test_comfyui(photo, triangles):
     found = masks[0].numpy() > 0
     assert (found & whole).sum() / (found | whole).sum() > 0.8
     assert torch.equal(masks[0], masks[1])
+    (same,) = getattr(node(), node.FUNCTION)(images * 1.001, "triangle", "rendered_scenes")
+    assert torch.equal(same[0], masks[0])
     (nothing,) = getattr(node(), node.FUNCTION)(images, "banana", "rendered_scenes")
     assert not nothing.any()
 
@@ -146,6 +183,16 @@ def test_fiftyone(fiftyone, photo, found_all):
     assert found_all(masks)
 
 
+def test_the_zoo_of_fiftyone(photo, tmp_path, monkeypatch):
+    fo = pytest.importorskip("fiftyone", reason="fiftyone is not installed")
+
+    monkeypatch.setattr(fo.config, "model_zoo_dir", str(tmp_path))
+    shutil.copytree(FOLDER / "fiftyone", tmp_path / "evf-sam")
+    model = fo.zoo.load_zoo_model("evf-sam", classes=SENTENCES, device="cpu")
+    assert isinstance(model, fo.Model)
+    assert {found.label for found in model.predict(np.asarray(photo)).detections} == {"triangle"}
+
+
 @pytest.fixture
 def label_studio_ml(monkeypatch):
     """The library; or what stands for the base class, where it is not installed."""
@@ -182,7 +229,8 @@ def test_label_studio(label_studio_ml, photo, found_all, tmp_path):
     backend = EvfSamBackend(project_id="1", label_config=interface(SENTENCES).replace('"label"', '"own"'))
     backend.get_local_path = lambda url, **_: str(tmp_path / "a.png")
     tasks = [{"id": 1, "data": {"image": "/data/local-files/?d=a.png"}}]
-    for context in (None, {"result": [{"value": {"text": ["triangle"]}}]}):
+    for typed in ((), ["triangle"], ["triangles"]):  # the last one is no label: it is drawn in the first
+        context = {"result": [{"value": {"text": typed}}]} if typed else None
         (prediction,) = backend.predict(tasks, context).predictions
         prediction = prediction if isinstance(prediction, dict) else prediction.model_dump()
         regions = prediction["result"]
@@ -200,14 +248,29 @@ def test_an_inference_endpoint(tmp_path, photo, monkeypatch):
     EvfSamProcessor.from_pretrained(DEFAULT_CHECKPOINT).save_pretrained(tmp_path)
     write_code(tmp_path)
     assert (tmp_path / HANDLER.name).read_bytes() == HANDLER.read_bytes()
-    from modeling_evf_sam.hub.handler import EndpointHandler
-
     file = io.BytesIO()
     photo.save(file, "PNG")
     inputs = {"image": base64.b64encode(file.getvalue()).decode(), "text": ["the red circle", "the green triangle"]}
-    found = EndpointHandler(str(tmp_path))({"inputs": inputs})
+    endpoint = EndpointHandler(str(tmp_path))
+    found = endpoint({"inputs": inputs})
     json.dumps(found)
+    assert FORMATS == PHOTO_FORMATS
     assert len(found) == 2
     mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[0]["mask"]))))
     assert mask.shape == photo.size[::-1]
     assert mask.any()
+    assert endpoint({"inputs": {**inputs, "text": "the blue star"}}) == []  # is not there
+
+
+@pytest.mark.parametrize(
+    ("request_body", "message"),
+    [
+        ({}, '"inputs" lacks something: give it'),
+        ({"inputs": "AAAA"}, '"inputs" lacks something: give it'),
+        ({"inputs": {"image": "AAAA"}}, '"inputs" lacks something: give it'),
+        *[({"inputs": {"image": image, "text": "a cup"}}, '"image" is no photo: give') for image in NO_PHOTOS],
+    ],
+)
+def test_an_inference_endpoint_refuses(request_body, message):
+    with pytest.raises(ValueError, match=message):
+        EndpointHandler(str(DEFAULT_CHECKPOINT))(request_body)
