@@ -44,7 +44,7 @@ class EvfSamBackend(LabelStudioMLBase):
             photo = open_photo(file)
             assert self.labeller is not None
             found = self.labeller(photo, sentences)
-            found = [one if one.label in labels else replace(one, label=labels[0]) for one in found]
+            found = [own if own.label in labels else replace(own, label=labels[0]) for own in found]
             drawn = AnnotatedPhoto(file=file, name=file.name, size=photo.size[::-1], annotations=found)
             (prediction,) = task(drawn)["predictions"]
             names = {LABELS: tag, IMAGE: image_name}
