@@ -40,7 +40,8 @@ def write_data_sets(
     """Writes a folder for each format into `output`, and prints what it holds."""
     from modeling_evf_sam.annotations.formats import write_data_set
 
+    count = sum(len(photo.annotations) for photo in photos) if formats else 0
     for format in dict.fromkeys(formats):
         folder = output / format.replace("-", "_")
         write_data_set(format, photos, labels, folder)
-        print(f"{folder}: {sum(len(photo.annotations) for photo in photos)} annotations, {len(labels)} labels")
+        print(f"{folder}: {count} annotations, {len(labels)} labels")

@@ -70,8 +70,8 @@ class Least:
     area: int = 1
 
     def admits(self, answer: Mapping[str, Any]) -> bool:
-        """Whether an answer, as `Segmentation.record` has them, is to be kept."""
-        return answer["area"] >= max(1, self.area) and all(
+        """Whether an answer, as `Segmentation.record` has them, is sure enough."""
+        return all(
             answer.get(name) is None or answer[name] >= least
             for name, least in (("presence", self.presence), ("quality", self.quality))
         )

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from modeling_evf_sam.annotations.annotation import AnnotatedPhoto, Annotation
+from modeling_evf_sam.annotations.annotation import AnnotatedPhoto
+from modeling_evf_sam.annotations.json_list import write_list
 from modeling_evf_sam.inference.polygons import outlines
 
 
@@ -22,10 +23,10 @@ def write_coco(photos: Iterable[AnnotatedPhoto], labels: Sequence[str], folder: 
     categories = [{"id": index, "name": label} for index, label in enumerate(labels, start=1)]
     with (folder / "annotations.json").open("w", encoding="utf-8") as file:
         file.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"images": ')
-        _write_list(file, map(_image, count(1), photos))
+        write_list(file, map(_image, count(1), photos))
         file.write(',\n"annotations": ')
         numbers = {label: index for index, label in enumerate(labels, start=1)}
-        _write_list(file, _annotations(photos, numbers, polygons))
+        write_list(file, _annotations(photos, numbers, polygons))
         file.write("}\n")
 
 
@@ -49,16 +50,5 @@ def _annotations(
                 "area": annotation.area,
                 "iscrowd": 0,
                 "score": annotation.score,
-                "segmentation": _segmentation(annotation, polygons),
+                "segmentation": outlines(annotation.mask) if polygons else annotation.rle,
             }
-
-
-def _segmentation(annotation: Annotation, polygons: bool) -> Any:
-    return outlines(annotation.mask) if polygons else annotation.rle
-
-
-def _write_list(file: TextIO, items: Iterable[dict[str, Any]]) -> None:
-    file.write("[")
-    for index, item in enumerate(items):
-        file.write((",\n" if index else "\n") + json.dumps(item, ensure_ascii=False))
-    file.write("]")

@@ -1,13 +1,14 @@
 """Label Studio: tasks with predictions, to be imported and corrected there."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from modeling_evf_sam.annotations.annotation import AnnotatedPhoto, Annotation
+from modeling_evf_sam.annotations.json_list import write_list
 
 # What the labelling interface calls its parts; config.xml is that interface.
 LABELS, IMAGE = "label", "image"
@@ -22,10 +23,7 @@ def write_label_studio(photos: Iterable[AnnotatedPhoto], labels: Sequence[str], 
     /data/local-files/?d=NAME.
     """
     with (folder / "tasks.json").open("w", encoding="utf-8") as file:
-        file.write("[")
-        for index, photo in enumerate(photos):
-            file.write((",\n" if index else "\n") + json.dumps(task(photo), ensure_ascii=False))
-        file.write("]\n")
+        write_list(file, map(task, photos))
     (folder / "config.xml").write_text(interface(labels), encoding="utf-8")
 
 
@@ -39,8 +37,6 @@ def task(photo: AnnotatedPhoto) -> dict[str, Any]:
 
 def interface(labels: Sequence[str]) -> str:
     """The labelling interface with brushes for these labels."""
-    from xml.sax.saxutils import quoteattr
-
     brushes = "".join(f"    <Label value={quoteattr(label)}/>\n" for label in labels)
     return (
         f'<View>\n  <Image name="{IMAGE}" value="${IMAGE}"/>\n  <BrushLabels name="{LABELS}" toName="{IMAGE}">\n'

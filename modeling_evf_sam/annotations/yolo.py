@@ -23,7 +23,7 @@ def write_yolo(photos: Iterable[AnnotatedPhoto], labels: Sequence[str], folder: 
         lines = [f"{numbers[one.label]} {_corners(one, photo.size)}\n" for one in photo.annotations]
         own_file(folder / "labels", photo, ".txt").write_text("".join(lines), encoding="utf-8")
         link(photo.file, own_file(folder / "images", photo, photo.file.suffix))
-    data = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(labels))}
+    data = {"train": "images", "val": "images", "names": dict(enumerate(labels))}  # below the folder of this file
     (folder / "data.yaml").write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 

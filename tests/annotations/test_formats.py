@@ -9,6 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from evf_sam_cli import data_sets
 from modeling_evf_sam.annotations.annotation import AnnotatedPhoto, Annotation
 from modeling_evf_sam.annotations.formats import FORMATS, write_data_set
 from modeling_evf_sam.annotations.label_studio import CHANNELS, WORD_SIZES, brush
@@ -174,6 +175,10 @@ def test_label_studio_reads_the_runs():
     mask = masks((40, 25))[2]
     decoded = brush_format.decode_rle(brush(annotation("a", mask, 1.0)))
     assert np.array_equal(decoded.reshape(40, 25, 4)[..., 3] > 0, mask)
+
+
+def test_the_command_line_offers_every_format():
+    assert data_sets.FORMATS == tuple(FORMATS)
 
 
 @pytest.mark.parametrize("format", FORMATS)
