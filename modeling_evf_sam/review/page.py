@@ -140,7 +140,7 @@ class ReviewPage:
         with told():
             write_reviewed(self.review.answers, self.root, self.output, self.formats)
             counts = self.review.counts()
-            return f"{counts['accepted']} masks and {counts['absent']} sentences about nothing: `{self.output}`"
+            return f"Accepted: {counts['accepted']}. Not there: {counts['absent']}. `{self.output}`"
 
     def _show(self, index: int) -> tuple:
         shown = self._shown(index)

@@ -1,19 +1,9 @@
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.drawn_scene import photo, scene
 
-@pytest.fixture(scope="session")
-def scene():
-    """A drawn scene with one green triangle, two red ones, and a red circle."""
-    from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
-
-    return RenderedScenes("test", 5).scene(4)
-
-
-@pytest.fixture(scope="session")
-def photo(scene) -> Image.Image:
-    return Image.fromarray(scene.photo)
+__all__ = ["photo", "scene"]  # the fixtures
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def test_keys_alone_label_correct_and_write(opened):
     assert review.counts() == {"accepted": 2, "absent": 1, "dropped": 1}
     assert "a new name" in {answer.label for answer in review.answers}
     page.keyboard.press("w")
-    page.wait_for_selector("#written :text('2 masks and 1 sentences about nothing')")
+    page.wait_for_selector("#written :text('Accepted: 2. Not there: 1.')")
     lines = (folder / "reviewed" / "train.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["mask"] is None for line in lines) == 1
     assert (folder / "reviewed" / "coco" / "annotations.json").is_file()

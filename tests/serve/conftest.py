@@ -10,24 +10,15 @@ import pytest
 from PIL import Image
 
 from modeling_evf_sam import DEFAULT_CHECKPOINT
+from tests.drawn_scene import photo, scene
+
+__all__ = ["photo", "scene"]  # the fixtures
 
 
 def encoded(image: Image.Image) -> str:
     file = io.BytesIO()
     image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
-
-
-@pytest.fixture(scope="session")
-def scene():
-    from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
-
-    return RenderedScenes("test", 5).scene(4)
-
-
-@pytest.fixture(scope="session")
-def photo(scene) -> Image.Image:
-    return Image.fromarray(scene.photo)
 
 
 @pytest.fixture(scope="session")
