@@ -79,15 +79,9 @@ def read_photo(path: str | Path) -> Image.Image:
     if path.stat().st_size > MAX_PHOTO:
         raise ValueError(f"photo '{path.name}' has more than {MAX_PHOTO // MEGABYTE} MB: make it smaller")
     try:
-        photo = open_photo(path)
+        return open_photo(path, max_pixels=MAX_PIXELS)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), path.name)) from error
-    if photo.width * photo.height > MAX_PIXELS:
-        millions = MAX_PIXELS // 1_000_000
-        raise ValueError(
-            f"photo '{path.name}' has {photo.width} x {photo.height} pixels: make it smaller, up to {millions} million"
-        )
-    return photo
 
 
 def read_sentences(text: str) -> list[str]:

@@ -76,6 +76,13 @@ def test_control_characters_are_shown_and_not_obeyed(folder, capsys):
     assert "\x1b" not in out and "\u202e" not in out
 
 
+def test_a_damaged_exif_is_a_fault(folder, capsys):
+    Image.new("RGB", (40, 30)).save(folder / "cup.jpg", exif=b"Exif\0\0XX")
+    write_lines(folder, "train", [{**CUP, "mask": None}])
+    assert main(["check-data", str(folder)]) == 2
+    assert "cup.jpg' cannot be read (damaged EXIF data" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
