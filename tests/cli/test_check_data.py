@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from PIL import Image
 
 from evf_sam_cli import main
 from tests.miniatures import LEFT, ref, write_lines, write_photo, write_refer
