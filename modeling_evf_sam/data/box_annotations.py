@@ -15,6 +15,7 @@ from PIL import Image
 
 from modeling_evf_sam.data.files import entries, inside, open_sized_photo, read_json
 from modeling_evf_sam.data.segmentations import run_lengths
+from modeling_evf_sam.quoting import quoted
 
 Segment = Callable[[Image.Image, Sequence[Sequence[float]]], tuple[np.ndarray, list[float]]]
 
@@ -146,7 +147,7 @@ def _drop_torn_line(path: Path) -> None:
 def _check_box(where: str, box: Any) -> None:
     numbers = box if isinstance(box, list) and len(box) == 4 else []
     if not numbers or not all(isinstance(n, int | float) and isfinite(n) for n in numbers) or min(numbers[2:]) <= 0:
-        raise ValueError(f"{where}: 'bbox' must be x, y, width and height in pixels, not {box!r:.40}")
+        raise ValueError(f"{where}: 'bbox' must be x, y, width and height in pixels, not {quoted(box)}")
 
 
 def _corners(box: list[float]) -> list[float]:

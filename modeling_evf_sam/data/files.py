@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from modeling_evf_sam.photos import MAX_PIXELS, open_photo
+from modeling_evf_sam.quoting import quoted
 
 MAP_MODES = ("1", "L", "P", "I", "I;16")
 
@@ -62,7 +63,7 @@ def check_entry(where: str, entry: Any, fields: Mapping[str, type]) -> None:
         raise ValueError(f"{where} is {type(entry).__name__}, not an object")
     for field, kind in fields.items():
         if not isinstance(entry.get(field), kind):
-            raise ValueError(f"{where}: '{field}' must be {kind.__name__}, not {entry.get(field)!r:.40}")
+            raise ValueError(f"{where}: '{field}' must be {kind.__name__}, not {quoted(entry.get(field))}")
 
 
 def open_sized_photo(path: Path, size: tuple[int, int], where: str) -> Image.Image:

@@ -20,6 +20,7 @@ from modeling_evf_sam.data.files import inside, read_map
 from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
 from modeling_evf_sam.data.segmentations import draw_segmentation
 from modeling_evf_sam.photos import open_photo
+from modeling_evf_sam.quoting import quoted
 
 FIELDS = {"image", "text", "mask", "semantic"}
 
@@ -165,7 +166,7 @@ def read_line(folder: Path, text: str, where: str) -> Line:
         raise ValueError(f"{where}: {fault}: the fields are image, text, mask and, where you like, semantic")
     semantic = record.get("semantic", False)
     if not isinstance(semantic, bool):
-        raise ValueError(f"{where}: semantic is {semantic!r:.40}: write true or false")
+        raise ValueError(f"{where}: semantic is {quoted(semantic)}: write true or false")
     return Line(
         where=where,
         photo=inside(folder, record["image"], where),
@@ -178,7 +179,7 @@ def read_line(folder: Path, text: str, where: str) -> Line:
 def _sentences(text: Any, where: str) -> list[str]:
     sentences = text if isinstance(text, list) else [text]
     if not sentences or not all(isinstance(sentence, str) and sentence.strip() for sentence in sentences):
-        raise ValueError(f"{where}: text is {text!r:.40}: write a sentence with words, or a list of such")
+        raise ValueError(f"{where}: text is {quoted(text)}: write a sentence with words, or a list of such")
     return sentences
 
 
@@ -191,4 +192,4 @@ def _mask(folder: Path, mask: Any, where: str) -> list | dict | Path | None:
         return [mask]  # a single polygon
     if mask is None or isinstance(mask, list | dict):
         return mask
-    raise ValueError(f"{where}: mask is {mask!r:.40}: write polygons, run lengths, the path of a PNG, or null")
+    raise ValueError(f"{where}: mask is {quoted(mask)}: write polygons, run lengths, the path of a PNG, or null")

@@ -12,6 +12,7 @@ from typing import Any
 from modeling_evf_sam.data.files import check_entry, entries, read_json
 from modeling_evf_sam.data.plain_pickle import load_plain_pickle
 from modeling_evf_sam.data.references import Reference, ReferenceDataset
+from modeling_evf_sam.quoting import quoted
 
 COCO_PHOTOS = Path("images/mscoco/images/train2014")
 PHOTOS = {
@@ -118,7 +119,7 @@ def _read_ref(where: str, record: Any) -> Reference:
     several = isinstance(record.get("ann_id"), list)
     ann_ids = record["ann_id"] if several else [record.get("ann_id")]
     if not all(isinstance(ann_id, int) for ann_id in ann_ids):
-        raise ValueError(f"{where}: 'ann_id' must be a whole number, or a list of them, not {ann_ids!r:.40}")
+        raise ValueError(f"{where}: 'ann_id' must be a whole number, or a list of them, not {quoted(ann_ids)}")
     targets = [ann_id for ann_id in ann_ids if ann_id != NO_TARGET]
     return Reference(
         image_id=record["image_id"],

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modeling_evf_sam.quoting import quoted
+
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
@@ -114,11 +116,11 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _checked_entry(entry: Any, where: str) -> tuple[str, list[str], bool]:
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-        raise ValueError(f'{where}: {entry!r:.60} names no photo: write {{"image": ..., "text": ...}}')
+        raise ValueError(f'{where}: {quoted(entry)} names no photo: write {{"image": ..., "text": ...}}')
     texts = [entry["text"]] if isinstance(entry.get("text"), str) else entry.get("text")
     if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise ValueError(f"{where}: text is {texts!r:.60}: write a sentence with words, or a list of such")
+        raise ValueError(f"{where}: text is {quoted(texts)}: write a sentence with words, or a list of such")
     semantic = entry.get("semantic") or False
     if not isinstance(semantic, bool):
-        raise ValueError(f"{where}: semantic is {semantic!r:.60}: write true or false")
+        raise ValueError(f"{where}: semantic is {quoted(semantic)}: write true or false")
     return entry["image"], texts, semantic

@@ -11,6 +11,7 @@ from modeling_evf_sam.data.open_dataset import open_dataset
 from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.quoting import quoted
 from modeling_evf_sam.training.recipe import DataSettings
 
 SUBSTITUTES = 10  # draws that may follow a bad one before the run gives up
@@ -59,7 +60,7 @@ class Draws(Dataset):
         try:
             self.processor(text=[sample.sentences], semantic=[sample.semantic])
         except ValueError as error:
-            raise ValueError(f"photo '{sample.name}': {error}: {sample.sentences!r:.200}") from error
+            raise ValueError(f"photo '{sample.name}': {error}: {quoted(sample.sentences)}") from error
 
 
 def training_datasets(data: DataSettings) -> list[ReferringDataset]:

@@ -11,6 +11,8 @@ import yaml
 from huggingface_hub.dataclasses import as_validated_field
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
 
+from modeling_evf_sam.quoting import quoted
+
 T = TypeVar("T")
 
 PACKAGE = Path(__file__).parents[1]  # each of its rooms may ship recipes
@@ -78,7 +80,7 @@ def build(cls: type[T], values: Any, where: str = "") -> T:
     """
     kinds, prefix = get_type_hints(cls), f"{where}." if where else ""
     if not isinstance(values, dict):
-        raise ValueError(f"{where} is {values!r:.80}: write a mapping with {', '.join(kinds)}")
+        raise ValueError(f"{where} is {quoted(values)}: write a mapping with {', '.join(kinds)}")
     unknown = [f"{prefix}{key}" for key in values if key not in kinds]
     missing = [prefix + name for name in _required(cls) if name not in values]
     if unknown:
@@ -90,7 +92,7 @@ def build(cls: type[T], values: Any, where: str = "") -> T:
     except StrictDataclassFieldValidationError as error:
         (name,) = re.findall(r"^Validation error for field '(\w+)':", str(error))
         expected = error.__cause__ if isinstance(error.__cause__, ValueError) else f"write {_expected(kinds[name])}"
-        raise ValueError(f"{prefix}{name} is {values[name]!r:.80}: {expected}") from None
+        raise ValueError(f"{prefix}{name} is {quoted(values[name])}: {expected}") from None
     except StrictDataclassClassValidationError as error:
         raise ValueError(f"{prefix}{error.__cause__}") from None
 

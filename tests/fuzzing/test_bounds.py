@@ -1,6 +1,7 @@
-"""What the refusal of the worst inputs takes: peak memory over the idle process, and time."""
+"""What the refusal of the worst inputs takes: peak memory over the idle process, and processor time."""
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +15,19 @@ GIGABYTE, SECONDS = 10**9, 5
 MEASURE = """
 import json, resource, sys, time
 from modeling_evf_sam.photos import open_photo
-readers = {"photos": open_photo}
+from pathlib import Path
+from modeling_evf_sam.data.plain_pickle import load_plain_pickle
+readers = {"photos": open_photo, "pickles": lambda path: load_plain_pickle(Path(path))}
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 idle = peak()
 for reader, path in json.load(sys.stdin):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         readers[reader](path)
         refused = "accepted"
     except (ValueError, OSError) as error:
         refused = str(error)
-    print(json.dumps([path, refused, peak() - idle, time.perf_counter() - start]))
+    print(json.dumps([path, refused, peak() - idle, time.process_time() - start]))
 """
 
 SIDE = 9400  # squared, just below the bound of pixels
@@ -50,7 +53,19 @@ def _write_photos(folder: Path) -> None:
     (folder / "announced.bmp").write_bytes(content)
 
 
-WRITERS = {"photos": _write_photos}
+def _write_pickles(folder: Path) -> None:
+    (folder / "bytearray.p").write_bytes(b"\x80\x05\x96" + (3 * 10**9).to_bytes(8, "little"))
+    (folder / "deep.p").write_bytes(b"]" * 50_000 + b"a" * 49_999 + b".")
+    (folder / "dicts.p").write_bytes(b"(" + b"}" * 30_000_000 + b"l.")
+    (folder / "numbers.p").write_bytes(b"(" + b"K\xff" * 15_000_000 + b"l.")
+    (folder / "memo.p").write_bytes(b"\x80\x04]" + b"\x94" * 30_000_000 + b".")
+    value: list = []
+    for _ in range(30):
+        value = [value] * 10
+    (folder / "shared.p").write_bytes(pickle.dumps({"refs": value}))
+
+
+WRITERS = {"photos": _write_photos, "pickles": _write_pickles}
 
 
 @pytest.fixture

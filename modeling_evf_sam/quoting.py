@@ -1,0 +1,15 @@
+"""Values of others in messages: short, in one line, and made in no time, however large the value is."""
+
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 4, 4
+
+
+def quoted(value: object) -> str:
+    """The value as Python writes it, with `...` for most of a long one."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return f"a very long {type(value).__name__}"
