@@ -28,13 +28,20 @@ def inside(folder: Path, name: Any, where: str) -> Path:
     return folder / path
 
 
+def refuse_pipe(path: Path, what: str, instead: str) -> None:
+    """Raises a ValueError where a name stands for a pipe or a device, which would be waited for."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{what} '{path}' is no regular file: put {instead} in its place")
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or a pipe.
     """
+    refuse_pipe(path, "file", "JSON")
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -87,8 +94,7 @@ def read_map(path: Path, photo: Image.Image) -> np.ndarray:
     Raises:
         FileNotFoundError, ValueError: it is missing, damaged, in colours, or of another size.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
-        raise ValueError(f"mask '{path}' is no regular file: put an image in its place")
+    refuse_pipe(path, "mask", "an image")
     try:
         with Image.open(path, formats=("PNG",)) as image:
             if image.width * image.height <= MAX_PIXELS and image.mode in MAP_MODES:
