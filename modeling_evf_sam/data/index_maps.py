@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from modeling_evf_sam.data.files import read_json, read_map
+from modeling_evf_sam.data.files import read_json, read_map, refuse_pipe
 from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
 from modeling_evf_sam.photos import open_photo
 
@@ -109,6 +109,7 @@ def read_labels(path: Path) -> dict[int, str]:
     Raises:
         ValueError: a line is neither, or a name is missing.
     """
+    refuse_pipe(path, "file", "the names of categories")
     if path.suffix == ".json":
         names = read_json(path)
         if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):

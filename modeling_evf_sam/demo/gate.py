@@ -1,4 +1,4 @@
-"""What stands before Gradio: a request body that it cannot read is the sender's mistake, and no fault of the server."""
+"""What stands before Gradio: a body that it cannot read is its sender's mistake, and no fault of the server."""
 
 import logging
 from typing import Any

@@ -1,4 +1,5 @@
 import os
+import pickle
 
 import pytest
 from PIL import Image
@@ -119,3 +120,20 @@ def test_wrong_usage(folder, arguments, message, capsys):
 def test_help(capsys):
     assert main(["check-data", "--help"]) == 0
     assert "FOLDER|DATASET" in capsys.readouterr().out
+
+
+def test_a_pipe_in_the_place_of_annotations_is_not_waited_for(tmp_path, capsys):
+    (tmp_path / "refcoco").mkdir()
+    for name in ("refs(unc).p", "instances.json"):
+        (tmp_path / "refcoco" / "refs(unc).p").unlink(missing_ok=True)
+        refs = [{"split": "val", "image_id": 1, "ann_id": 1, "sentences": [{"sent": "a cup"}]}]
+        (tmp_path / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps(refs))
+        (tmp_path / "refcoco" / name).unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "refcoco" / name)
+        assert main(["check-data", f"refer:{tmp_path}:refcoco:unc", "--split", "val"]) == 2
+        assert "is no regular file" in capsys.readouterr().err
+
+
+def test_an_error_escapes_control_characters(capsys):
+    assert main(["check-data", "jsonl:\x1b[2Jgone"]) == 2
+    assert "'\\x1b[2Jgone' holds no .jsonl file" in capsys.readouterr().err

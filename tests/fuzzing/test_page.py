@@ -43,7 +43,12 @@ def client(tiny_checkpoint):
     share=0.5,
     path=PATHS,
     kind=TYPES,
-    body=BODIES | damaged(BODIES) | st.binary(max_size=30) | damaged(st.just(FORM)) | st.just(b"[" * 9000),
+    body=BODIES
+    | damaged(BODIES)
+    | st.binary(max_size=30)
+    | damaged(st.just(FORM))
+    | st.just(FORM)
+    | st.just(b"[" * 9000),
 )
 def test_a_body_is_taken_or_its_sender_is_told(path, kind, body, client):
     answer = client.post(f"/gradio_api/{path}", content=body, headers={"content-type": kind})
