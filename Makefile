@@ -29,7 +29,7 @@ test-bfloat16: export EVF_SAM_DTYPE = bfloat16
 test-bfloat16: $(VENV)/test.stamp
 	$(PYTEST) $(DEFAULT_PRECISION)
 
-fuzz: export EVF_SAM_FUZZ_EXAMPLES ?= 2000
+fuzz: export EVF_SAM_FUZZ_EXAMPLES ?= 2500
 fuzz: $(VENV)/test.stamp
 	$(PYTEST) tests/fuzzing
 

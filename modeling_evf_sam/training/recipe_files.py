@@ -142,7 +142,7 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     if origin is list and isinstance(value, list):
         return [_convert(inner[0], each, f"{name}.{index}") for index, each in enumerate(value)]
     if origin is dict and isinstance(value, dict):
-        return {key: _convert(inner[1], each, f"{name}.{key}") for key, each in value.items()}
+        return {key: _convert(inner[1], each, f"{name}.{quoted(key)[1:-1]}") for key, each in value.items()}
     if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         return _finite(value)
     return value

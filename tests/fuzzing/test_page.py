@@ -35,6 +35,7 @@ def client(tiny_checkpoint):
     from modeling_evf_sam.inference.loading import load_model
 
     page = build_page(SharedModel(*load_model(str(tiny_checkpoint), "cpu"), "tiny"))
+    page.max_file_size = 1000  # as `launch` sets it
     return TestClient(gradio.routes.App.create_app(page, app_kwargs=APP_SETTINGS), raise_server_exceptions=False)
 
 
