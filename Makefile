@@ -12,7 +12,7 @@ PYTEST = $(VENV)/bin/pytest --numprocesses 2 --dist worksteal
 # Tests of what loads a checkpoint in the default precision.
 DEFAULT_PRECISION = tests/cli tests/demo tests/inference tests/segment_dataset tests/segment_video tests/test_docs.py
 
-.PHONY: demo test test-bfloat16 test-slow docs style clean
+.PHONY: demo test fuzz test-bfloat16 test-slow docs style clean
 
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/evf-sam segment $(PHOTO) $(SENTENCES) --output $(OUTPUT)
@@ -28,6 +28,10 @@ test: $(VENV)/test.stamp
 test-bfloat16: export EVF_SAM_DTYPE = bfloat16
 test-bfloat16: $(VENV)/test.stamp
 	$(PYTEST) $(DEFAULT_PRECISION)
+
+fuzz: export EVF_SAM_FUZZ_EXAMPLES ?= 2500
+fuzz: $(VENV)/test.stamp
+	$(PYTEST) tests/fuzzing
 
 test-slow: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -m slow

@@ -28,6 +28,7 @@ from evf_sam_cli import (
     tokenizer,
     train,
 )
+from evf_sam_cli.paths import printable
 
 app = typer.Typer(
     add_completion=False,
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = f"{error.format_message().rstrip('.')}: see --help"
     except (ValueError, OSError, _configuration_error()) as error:
         message = str(error)
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    print("error:", printable(" ".join(message.split())), file=sys.stderr)
     return 2
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from evf_sam_cli.paths import printable
+
 SHOWN_FAULTS = 20
 
 
@@ -37,12 +39,12 @@ def run(
     with Console(stderr=True).status("reading every photo"):
         faults = list(_folder_faults(folder, split) if is_folder else _dataset_faults(dataset, split))
     for fault in faults[:SHOWN_FAULTS]:
-        print(_printable(fault))
+        print(printable(fault))
     if len(faults) > SHOWN_FAULTS:
         print(f"... and {len(faults) - SHOWN_FAULTS} more")
     if faults:
         raise ValueError(f"{dataset} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: correct what is listed")
-    print(f"{dataset}: no faults")
+    print(printable(f"{dataset}: no faults"))
 
 
 def _folder_faults(folder: str, split: str | None) -> Iterator[str]:
@@ -59,7 +61,9 @@ def _folder_faults(folder: str, split: str | None) -> Iterator[str]:
             targets = [target for index in range(len(dataset)) for target in dataset.targets(index)]
             absent = sum(not target.categories for target in targets)
             if absent:
-                print(f"{name}: {absent} of {len(targets)} sentences mean nothing in their photo (mask null)")
+                print(
+                    f"{printable(name)}: {absent} of {len(targets)} sentences mean nothing in their photo (mask null)"
+                )
 
 
 def _dataset_faults(name: str, split: str | None) -> Iterator[str]:
@@ -82,8 +86,3 @@ def _sizes(sizes: tuple[int, ...] | None) -> str:
     if sizes is None:
         return "unknown"
     return ", ".join(f"{size} {name}" for size, name in zip(sizes, ("objects", "photos", "sentences"), strict=True))
-
-
-def _printable(text: str) -> str:
-    """Control characters, such as a name of a file may have to change the terminal, become their escapes."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -79,3 +79,8 @@ def check_folder(folder: Path) -> None:
 def _names_photos(argument: str) -> bool:
     is_name = Path(argument).suffix.lower() in PHOTO_SUFFIXES
     return is_name or os.path.exists(argument) or (glob.has_magic(argument) and bool(glob.glob(argument)))
+
+
+def printable(text: str) -> str:
+    """Control characters, such as a name of a file may have to change the terminal, become their escapes."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

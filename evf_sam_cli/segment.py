@@ -230,17 +230,17 @@ def _segment_photos(
         except (ValueError, OSError) as error:
             errors.append(error)
         else:
-            records.append(find(image).save(folder, image, name=str(photo), model=model))
+            found = find(image)
+            for former in folder.glob(EXPLANATION.format("[0-9][0-9]")):
+                former.unlink()
+            records.append(found.save(folder, image, name=str(photo), model=model))
             _write_explanations(draw_explanations(image), folder)
     return records, errors
 
 
 def _write_explanations(pictures: "Iterable[Image]", folder: Path) -> None:
-    """Puts pictures in the place of those that a former call wrote."""
     from modeling_evf_sam.files import whole_file
 
-    for former in folder.glob(EXPLANATION.format("[0-9][0-9]")):
-        former.unlink()
     for number, picture in enumerate(pictures, 1):
         with whole_file(folder / EXPLANATION.format(number)) as file:
             picture.save(file)

@@ -2,11 +2,23 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+PREFIX = ".evf-sam-"
+ANCESTORS = 3  # of an output, where its hidden folder may have been
 
 
 @contextmanager
@@ -26,22 +38,81 @@ def whole_folder(output: Path, *, replace: bool = False) -> Iterator[Path]:
     # In the nearest folder that exists, so that moving stays within one file system and a failure leaves no trace.
     around = output.absolute().parents if replace else (output, *output.absolute().parents)
     nearest = next(folder for folder in around if folder.exists())
+    remove_stale(output)
     try:
-        staging = tempfile.TemporaryDirectory(prefix=".evf-sam-", dir=nearest)
+        staging, lock = _locked_folder(nearest)
     except OSError as error:
         raise ValueError(f"cannot write into '{output}' ({error.strerror}): choose another folder") from None
-    with staging as folder:
-        whole = Path(folder, "whole")
+    try:
+        whole = staging / "whole"
         whole.mkdir()
         yield whole
         output.parent.mkdir(parents=True, exist_ok=True)
         if replace and output.exists():
-            output.rename(Path(folder, "former"))
+            output.rename(staging / "former")
         try:
             whole.rename(output)
         except OSError:  # it exists by now
             for file in sorted(whole.iterdir()):
                 os.replace(file, output / file.name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        os.close(lock)
+
+
+def remove_stale(output: Path) -> None:
+    """Removes what killed runs left where `whole_folder(output)` works; a live run's folders are locked, and stay."""
+    for folder in (output, *output.absolute().parents[:ANCESTORS]):
+        _remove_stale_in(folder.absolute())
+
+
+@cache  # once in a process: there may be many files
+def _remove_stale_in(folder: Path) -> None:
+    for staging in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            lock = os.open(staging, os.O_RDONLY)
+            try:
+                _lock(lock)
+                shutil.rmtree(staging)
+            finally:
+                os.close(lock)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """A new hidden folder, and the open file that keeps it locked while this process lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks, where nothing is ever taken for stale
+                _lock(lock)
+            if folder.exists():  # not taken for stale before it was locked
+                return folder, lock
+            os.close(lock)
+
+
+def _lock(file: int) -> None:
+    if fcntl is None:
+        raise OSError("there are no locks of folders on this system")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def saving(output: Path, then: str = "start again") -> Iterator[None]:
+    """Turns whatever the libraries raise when a file cannot be written into an OSError that says what was written.
+
+    Args:
+        output: what is being written.
+        then: what to do when there is room.
+    """
+    try:
+        yield
+    except Exception as error:
+        # tokenizers raises a bare Exception, torch a RuntimeError
+        if type(error) is not Exception and not isinstance(error, OSError | RuntimeError | SafetensorError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OSError(f"cannot write '{output}' ({reason}): make room, then {then}") from error
 
 
 @contextmanager

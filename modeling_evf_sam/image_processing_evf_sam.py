@@ -245,11 +245,16 @@ class EvfSamImageProcessor(BaseImageProcessor):
         size = (self.multimodal_image_size, self.multimodal_image_size)
         if self.multimodal_antialias:
             pixels = _pixels(photo.resize(size, Image.Resampling.BICUBIC)) / self._unit
-        else:
-            pixels = F.interpolate(_pixels(photo)[None] / self._unit, size, mode="bicubic", align_corners=False)[0]
+        else:  # channel by channel: as floats, a large photo would take more memory than all else
+            pixels = torch.cat([self._shrink(photo.getchannel(channel), size) for channel in range(3)])
         if not self.do_normalize:
             return pixels
         return _normalize(pixels, self.multimodal_image_mean, self.multimodal_image_std)
+
+    def _shrink(self, channel: Image.Image, size: tuple[int, int]) -> Tensor:
+        """(1, height, width) of one channel, without antialiasing."""
+        pixels = torch.from_numpy(np.array(channel)).float().div_(self._unit)  # (H, W)
+        return F.interpolate(pixels[None, None], size, mode="bicubic", align_corners=False)[0]
 
     @property
     def _unit(self) -> float:

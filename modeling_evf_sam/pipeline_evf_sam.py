@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from types import GeneratorType
@@ -17,7 +16,7 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
 from .modeling_evf_sam import EvfSamOutput
-from .photos import PHOTO_FORMATS, Photo, open_photo, to_rgb
+from .photos import Photo, decode_photo, open_photo
 from .pretrained_evf_sam import HOOKS
 from .prompts_evf_sam import SPATIAL_PROMPTS
 
@@ -233,11 +232,7 @@ def _download(url: str) -> Image.Image:
         raise ValueError(f"photo '{url}' cannot be downloaded ({error}): check the address") from error
     if len(content) > MAX_DOWNLOAD:
         raise ValueError(f"photo '{url}' is larger than {MAX_DOWNLOAD} bytes: give a smaller file")
-    try:
-        with Image.open(BytesIO(content), formats=PHOTO_FORMATS) as image:
-            return to_rgb(image)
-    except Exception as error:  # Pillow's readers raise errors of many types on damaged files
-        raise ValueError(f"photo '{url}' is no intact image of type {', '.join(PHOTO_FORMATS)}") from error
+    return decode_photo(content, name=f"photo '{url}'")
 
 
 def _record(sentence: str, result: dict[str, Tensor], index: int) -> dict[str, Any]:

@@ -1,19 +1,15 @@
-"""Values in messages: short, whatever they are."""
+"""Values of others in messages: short, in one line, and made in no time, however large the value is."""
 
-from reprlib import Repr
-from typing import Any
+import reprlib
 
-LENGTH = 60  # characters
-
-_short = Repr()
-_short.maxlevel = 4  # of lists in lists, which may hold each other many times
-_short.maxstring = _short.maxother = _short.maxlong = LENGTH
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 4, 4
 
 
-def quoted(value: Any) -> str:
-    """A value as Python writes it, cut where that is long."""
+def quoted(value: object) -> str:
+    """The value as Python writes it, with `...` for most of a long one."""
     try:
-        text = _short.repr(value)
-    except ValueError:  # a number of very many digits
-        text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= LENGTH else f"{text[: LENGTH - 3]}..."
+        return _SHORT.repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return f"a very long {type(value).__name__}"

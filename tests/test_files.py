@@ -1,12 +1,16 @@
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
+from safetensors import SafetensorError
 
-from modeling_evf_sam.files import whole_file, whole_folder, write_json
+from modeling_evf_sam.files import PREFIX, saving, whole_file, whole_folder, write_json
 
 
 def _umask():
@@ -85,3 +89,61 @@ def test_json_is_whole_or_absent(tmp_path, record, expected):
         assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == record
         return
     assert _names(tmp_path) == []
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from modeling_evf_sam.files import whole_folder
+with whole_folder(Path(sys.argv[1])) as folder:
+    (folder / "mask.png").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def _start_writer(output):
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(output)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_what_a_killed_run_left_goes_with_the_next_and_a_live_ones_stays(tmp_path, existing):
+    output = tmp_path / "a" / "b"
+    if existing:
+        output.mkdir(parents=True)
+    killed, live = _start_writer(output), _start_writer(output)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert len(list(tmp_path.rglob(f"{PREFIX}*"))) == 2
+
+    with whole_folder(output) as folder:
+        (folder / "mask.png").write_text("new")
+
+    (left,) = tmp_path.rglob(f"{PREFIX}*")
+    assert (left / "whole" / "mask.png").read_text() == "half"
+    live.kill()
+    live.wait()
+    assert (output / "mask.png").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Exception("No space left on device (os error 28)"),  # of tokenizers
+        SafetensorError("Error while serializing: I/O error"),
+        RuntimeError("PytorchStreamWriter failed\nat a place"),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_whatever_a_full_disk_raises_becomes_one_line(tmp_path, error):
+    with pytest.raises(OSError, match=r"^cannot write '.*/model' \(.*\): make room, then start again$"):
+        with saving(tmp_path / "model"):
+            raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake"), TypeError("a fault"), KeyboardInterrupt()])
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, error):
+    with pytest.raises(type(error)), saving(tmp_path / "model"):
+        raise error

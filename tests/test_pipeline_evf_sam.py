@@ -229,7 +229,7 @@ def test_photos_are_downloaded_where_that_is_allowed(segment, photo, website):
 
 
 @pytest.mark.parametrize(
-    ("file", "message"), [("gone.png", "cannot be downloaded (HTTP Error 404"), ("page.png", "is no intact image")]
+    ("file", "message"), [("gone.png", "cannot be downloaded (HTTP Error 404"), ("page.png", "is not an image")]
 )
 def test_bad_downloads_are_told(segment, website, file, message):
     with pytest.raises(ValueError, match="photo 'http") as raised:

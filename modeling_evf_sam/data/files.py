@@ -28,13 +28,20 @@ def inside(folder: Path, name: Any, where: str) -> Path:
     return folder / path
 
 
+def refuse_pipe(path: Path, what: str, instead: str) -> None:
+    """Raises a ValueError where a name stands for a pipe or a device, which would be waited for."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{what} '{path}' is no regular file: put {instead} in its place")
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or a pipe.
     """
+    refuse_pipe(path, "file", "JSON")
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -66,28 +73,13 @@ def check_entry(where: str, entry: Any, fields: Mapping[str, type]) -> None:
             raise ValueError(f"{where}: '{field}' must be {kind.__name__}, not {quoted(entry.get(field))}")
 
 
-def open_listed_photo(path: Path) -> Image.Image:
-    """Opens a photo that a dataset names.
-
-    Raises:
-        FileNotFoundError, ValueError: it is missing, damaged, or a pipe, which would be waited for.
-    """
-    _refuse_pipe(path, "photo")
-    return open_photo(path)
-
-
-def _refuse_pipe(path: Path, what: str) -> None:
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ValueError(f"{what} '{path}' is no regular file: put an image in its place")
-
-
 def open_sized_photo(path: Path, size: tuple[int, int], where: str) -> Image.Image:
     """Opens a photo whose annotations were made for a (height, width).
 
     Raises:
         FileNotFoundError, ValueError: it is missing, damaged, or of another size; `where` names the entry.
     """
-    photo = open_listed_photo(path)
+    photo = open_photo(path)
     if (photo.height, photo.width) != size:
         raise ValueError(
             f"photo '{path}' has {photo.width} x {photo.height} pixels but {where} is for {size[1]} x {size[0]}: "
@@ -102,7 +94,7 @@ def read_map(path: Path, photo: Image.Image) -> np.ndarray:
     Raises:
         FileNotFoundError, ValueError: it is missing, damaged, in colours, or of another size.
     """
-    _refuse_pipe(path, "mask")
+    refuse_pipe(path, "mask", "an image")
     try:
         with Image.open(path, formats=("PNG",)) as image:
             if image.width * image.height <= MAX_PIXELS and image.mode in MAP_MODES:

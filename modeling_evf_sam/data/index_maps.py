@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from modeling_evf_sam.data.files import open_listed_photo, read_json, read_map
+from modeling_evf_sam.data.files import read_json, read_map, refuse_pipe
 from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.photos import open_photo
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 NO_CATEGORY = (0, 255)  # indices that need no label
@@ -54,7 +55,7 @@ class IndexMapDataset(ReferringDataset):
 
     def read(self, index: int) -> tuple[Image.Image, list[Target]]:
         """Opens a photo with the names of the categories in its map; there may be none."""
-        photo = open_listed_photo(self.photos[index])
+        photo = open_photo(self.photos[index])
         indices = read_map(self.maps[index], photo)
         present = np.unique(indices).tolist()
         unknown = [value for value in present if value not in self.labels and value not in NO_CATEGORY]
@@ -108,6 +109,7 @@ def read_labels(path: Path) -> dict[int, str]:
     Raises:
         ValueError: a line is neither, or a name is missing.
     """
+    refuse_pipe(path, "file", "the names of categories")
     if path.suffix == ".json":
         names = read_json(path)
         if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from modeling_evf_sam.data.files import inside, open_listed_photo, read_map
+from modeling_evf_sam.data.files import inside, read_map
 from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
 from modeling_evf_sam.data.segmentations import draw_segmentation
+from modeling_evf_sam.photos import open_photo
 from modeling_evf_sam.quoting import quoted
 
 FIELDS = {"image", "text", "mask", "semantic"}
@@ -46,7 +47,7 @@ class Line:
     def open(self) -> Image.Image:
         """Opens the photo; an error names the line."""
         try:
-            return open_listed_photo(self.photo)
+            return open_photo(self.photo)
         except (ValueError, OSError) as error:
             raise ValueError(f"{self.where}: {error}") from None
 

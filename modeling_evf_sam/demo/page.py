@@ -6,6 +6,7 @@ import gradio as gr
 
 from modeling_evf_sam.demo.film_tab import FilmTab
 from modeling_evf_sam.demo.following import MAX_FILM
+from modeling_evf_sam.demo.gate import APP_SETTINGS
 from modeling_evf_sam.demo.photo_tab import PhotoTab
 from modeling_evf_sam.demo.segmenting import SharedModel
 from modeling_evf_sam.demo.shared_parts import FORGET_AFTER, capitalized
@@ -62,5 +63,6 @@ def open_page(page: gr.Blocks, *, host: str | None = None, port: int | None = No
         ),
         css_paths=STYLE,
         head=head,
+        app_kwargs=APP_SETTINGS,
     )
     return address

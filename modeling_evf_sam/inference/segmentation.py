@@ -24,6 +24,7 @@ from modeling_evf_sam.inference.label_maps import LABELS, LEGEND, LabelMap
 from modeling_evf_sam.inference.polygons import outlines
 
 OVERLAY, ATTENTION, RECORD = "overlay.png", "attention.png", "result.json"
+UNFINISHED = ".evf-sam-pictures.json"  # names all pictures while some of them are replaced
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -203,7 +204,7 @@ class Segmentation:
             ValueError: nothing can be written there.
         """
         folder, record = Path(folder), self.record(name=name, model=model)
-        former = _pictures_of(folder / RECORD)
+        former = _pictures_of(folder)
         with whole_folder(folder) as staging:
             for index, entry in enumerate(record["masks"]):
                 if entry.get("present", True):
@@ -216,8 +217,12 @@ class Segmentation:
                 attention_figure(photo, self.sentences, self.attention, self.masks).save(staging / ATTENTION)
             write_json(record, staging / RECORD)
             written = {file.name for file in staging.iterdir()}
+            if folder.exists():  # while its pictures change, there is no record of them; it comes last
+                write_json({"pictures": sorted(former | written)}, folder / UNFINISHED)
+                (folder / RECORD).unlink(missing_ok=True)
         for name in former - written:
             (folder / name).unlink(missing_ok=True)
+        (folder / UNFINISHED).unlink(missing_ok=True)
         return record
 
     def _write_masks(self, index: int, folder: Path) -> dict[str, str]:
@@ -248,14 +253,24 @@ class Part(NamedTuple):
         return own or [self]
 
 
-def _pictures_of(record: Path) -> set[str]:
-    """Names of the pictures that a former call wrote beside its record."""
+def _pictures_of(folder: Path) -> set[str]:
+    """Names of the pictures that former calls wrote into a folder, also one that was stopped there."""
+    record, unfinished = (_read(folder / name) for name in (RECORD, UNFINISHED))
+    if not (record or unfinished):
+        return set()
     try:
-        masks = json.loads(record.read_bytes())["masks"]
-        names = {Path(entry[key]).name for entry in masks for key in ("file", "instances_file") if key in entry}
-    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        named = [entry[key] for entry in record.get("masks", []) for key in ("file", "instances_file") if key in entry]
+        names = {Path(name).name for name in [*named, *unfinished.get("pictures", [])]}
+    except (TypeError, AttributeError):  # not one of ours
         return set()
     return {ATTENTION, LABELS, LEGEND, *(name for name in names if name.endswith(".png"))}
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
 
 
 def _slug(sentence: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeling_evf_sam.files import remove_stale
 from modeling_evf_sam.segment_dataset import check_ray
 from modeling_evf_sam.segment_dataset.reading import Job, Prompt
 from modeling_evf_sam.segment_dataset.results import FAILURES, done_photos
@@ -71,6 +72,7 @@ def segment_dataset(
     Raises:
         ValueError: Ray Data is missing, or a worker cannot load the model.
     """
+    remove_stale(output)
     before = done_photos(output)
     names = [name for name in job.names if job.prompts(name)]
     summary = Summary(without_sentence=len(job.names) - len(names), done_before=len(before.intersection(names)))

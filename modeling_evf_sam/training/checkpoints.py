@@ -4,16 +4,13 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 logger = logging.getLogger(__name__)
 
 MARKER = "complete.json"  # names and sizes of a checkpoint's files, written last
 STAGING = ".unfinished"
+THEN = "go on with --resume"  # after a disk was full
 
 
 def publish(staging: Path, checkpoint: Path, *, keep: int) -> None:
@@ -29,16 +26,6 @@ def publish(staging: Path, checkpoint: Path, *, keep: int) -> None:
     staging.parent.rmdir()
     for old in _by_step(checkpoint.parent)[:-keep]:
         shutil.rmtree(old)
-
-
-@contextmanager
-def naming(output: Path) -> Iterator[None]:
-    """Turns whatever the libraries raise when a file cannot be written into an error that says what was written."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise OSError(f"cannot write '{output}' ({reason}): make room, then go on with --resume") from error
 
 
 def newest_checkpoint(output: Path) -> Path | None:

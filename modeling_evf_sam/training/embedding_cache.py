@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.image_processing_utils import BatchFeature
 
-from modeling_evf_sam.files import whole_file
+from modeling_evf_sam.files import saving, whole_file
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
@@ -142,8 +142,5 @@ class _EncoderViews(EvfSamImageProcessor):
 
 def _write(file: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file; the tensors must be contiguous."""
-    try:
-        with whole_file(file) as unfinished:
-            save_file(tensors, unfinished)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"cannot write '{file}' ({error}): make room, then start the run again") from error
+    with saving(file, "start the run again"), whole_file(file) as unfinished:
+        save_file(tensors, unfinished)

@@ -21,17 +21,18 @@ from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_h
 
 from modeling_evf_sam.data.mixture import DatasetMixture
 from modeling_evf_sam.data.referring_dataset import ReferringDataset
-from modeling_evf_sam.files import whole_file, whole_folder
+from modeling_evf_sam.files import saving, whole_file, whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.training.arguments import training_arguments
-from modeling_evf_sam.training.checkpoints import STAGING, naming, newest_checkpoint
+from modeling_evf_sam.training.checkpoints import STAGING, THEN, newest_checkpoint
 from modeling_evf_sam.training.collate import ReferringCollator
 from modeling_evf_sam.training.draws import Draws, training_datasets, validation_dataset
 from modeling_evf_sam.training.embedding_cache import CachedProcessor, EmbeddingCache
 from modeling_evf_sam.training.freezing import Part, freeze_all_but
 from modeling_evf_sam.training.lora import add_lora, merge_lora
 from modeling_evf_sam.training.recipe import FinetuneRecipe
+from modeling_evf_sam.training.recipe_files import read_settings
 from modeling_evf_sam.training.starting_model import starting_model
 from modeling_evf_sam.training.trainer import ReferringTrainer
 
@@ -163,7 +164,7 @@ def _checkpoint_of(recipe: FinetuneRecipe, output: Path, resume: bool) -> Path |
         raise ValueError(f"'{output}' holds a run: go on with --resume, or choose another --output")
     if not used:
         return None
-    before = yaml.safe_load((output / RECIPE_FILE).read_text())
+    before = read_settings(output / RECIPE_FILE) or {}
     now = dataclasses.asdict(recipe)
     changed = [key for key in now if key not in FREE_KEYS and now[key] != before.get(key)]
     if changed:
@@ -240,11 +241,12 @@ def _photos(datasets: list[ReferringDataset], arguments: TrainingArguments, *, s
 
 def _save_model(trainer: ReferringTrainer, recipe: FinetuneRecipe, output: Path) -> None:
     """Write the trained model as a checkpoint of its own, with its processor and beside it the log."""
-    if recipe.lora is not None:
-        merge_lora(trainer.model, output / "adapter")
-    with naming(output / "model"), whole_folder(output / "model") as folder:
-        trainer.save_model(str(folder))
-        (folder / "training_args.bin").unlink(missing_ok=True)
-    if trainer.is_world_process_zero():
-        with whole_file(output / "trainer_state.json") as log:
-            trainer.state.save_to_json(str(log))
+    with saving(output / "model", THEN):
+        if recipe.lora is not None:
+            merge_lora(trainer.model, output / "adapter")
+        with whole_folder(output / "model") as folder:
+            trainer.save_model(str(folder))
+            (folder / "training_args.bin").unlink(missing_ok=True)
+        if trainer.is_world_process_zero():
+            with whole_file(output / "trainer_state.json") as log:
+                trainer.state.save_to_json(str(log))

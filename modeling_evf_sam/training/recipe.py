@@ -7,7 +7,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 
 from modeling_evf_sam.training.freezing import PAPERS_PARTS, Part
-from modeling_evf_sam.training.recipe_files import build, count, read_recipe
+from modeling_evf_sam.training.recipe_files import build, count, random_seed, read_recipe
 
 
 @strict
@@ -139,7 +139,7 @@ class FinetuneRecipe:
     keep_checkpoints: int = count(default=2)
     log_every: int = count(default=10)
     workers: int = 4
-    seed: int = 0
+    seed: int = random_seed(default=0)
 
     def validate_betas(self) -> None:
         """AdamW has two."""

@@ -1,17 +1,18 @@
 """Recipe files: YAML with changes of single entries, checked against strict dataclasses before anything is built."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
 from huggingface_hub.dataclasses import as_validated_field
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
 
 from modeling_evf_sam.quoting import quoted
+from modeling_evf_sam.training.plain_yaml import MAX_CHARACTERS, load_settings
 
 T = TypeVar("T")
 
@@ -24,6 +25,13 @@ def count(value: int) -> None:
     """A field of a strict dataclass that is 1 or more."""
     if value < 1:
         raise ValueError("it must be at least 1")
+
+
+@as_validated_field
+def random_seed(value: int) -> None:
+    """A field of a strict dataclass that numpy, Python and torch take as a seed."""
+    if not 0 <= value < 2**32:
+        raise ValueError("it must be 0 to 4294967295")
 
 
 def read_recipe(name: str, changes: Iterable[str] = ()) -> dict[str, Any]:
@@ -40,10 +48,7 @@ def read_recipe(name: str, changes: Iterable[str] = ()) -> dict[str, Any]:
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else shipped.get(name)
     if path is None or not path.is_file():
         raise ValueError(f"no recipe {name}: give a YAML file or one of {', '.join(sorted(shipped))}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({error})") from None
+    values = read_settings(path)
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a recipe: it must be a mapping")
     for change in changes:
@@ -51,20 +56,38 @@ def read_recipe(name: str, changes: Iterable[str] = ()) -> dict[str, Any]:
     return values
 
 
+def read_settings(path: Path) -> Any:
+    """What a YAML file of settings holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file; names it.
+    """
+    if path.stat().st_size > 4 * MAX_CHARACTERS:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes: it is no recipe")
+    try:
+        return load_settings(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not YAML ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
+
+
 def _set(values: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     *parents, last = key.split(".")
+    name = f"--set {quoted(change)[1:-1]}"
     if not equals:
-        raise ValueError(f"--set {change}: write key=value")
+        raise ValueError(f"{name}: write key=value")
     place: Any = values
     for parent in parents:
         place = place.get(parent)
         if not isinstance(place, dict):
-            raise ValueError(f"--set {change}: the recipe has no {parent}")
+            raise ValueError(f"{name}: the recipe has no {quoted(parent)[1:-1]}")
     try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"--set {change}: the value is not YAML") from None
+        place[last] = load_settings(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: the value {error}") from None
 
 
 def build(cls: type[T], values: Any, where: str = "") -> T:
@@ -81,7 +104,7 @@ def build(cls: type[T], values: Any, where: str = "") -> T:
     kinds, prefix = get_type_hints(cls), f"{where}." if where else ""
     if not isinstance(values, dict):
         raise ValueError(f"{where} is {quoted(values)}: write a mapping with {', '.join(kinds)}")
-    unknown = [f"{prefix}{key}" for key in values if key not in kinds]
+    unknown = [f"{prefix}{quoted(key)[1:-1]}" for key in values if key not in kinds][:10]
     missing = [prefix + name for name in _required(cls) if name not in values]
     if unknown:
         raise ValueError(f"unknown recipe keys: {', '.join(unknown)}; known: {', '.join(kinds)}")
@@ -119,13 +142,19 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     if origin is list and isinstance(value, list):
         return [_convert(inner[0], each, f"{name}.{index}") for index, each in enumerate(value)]
     if origin is dict and isinstance(value, dict):
-        return {key: _convert(inner[1], each, f"{name}.{key}") for key, each in value.items()}
-    if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            return value  # refused with the name of its entry
+        return {key: _convert(inner[1], each, f"{name}.{quoted(key)[1:-1]}") for key, each in value.items()}
+    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        return _finite(value)
     return value
+
+
+def _finite(value: int | float | str) -> float | str:
+    """A number that is one; text is refused later, with the name of its entry."""
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return quoted(value)
+    return number if math.isfinite(number) else quoted(value)
 
 
 def _expected(kind: Any) -> str:

@@ -16,8 +16,9 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.evaluation.evaluator import EvaluationResult, evaluate_model
+from modeling_evf_sam.files import saving
 from modeling_evf_sam.training.calibration import calibrate
-from modeling_evf_sam.training.checkpoints import STAGING, naming, publish
+from modeling_evf_sam.training.checkpoints import STAGING, THEN, publish
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class ReferringTrainer(Trainer):
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:  # with its errors: callbacks see it afterwards
         name = f"checkpoint-{self.state.global_step}"
         staging, checkpoint = Path(self._get_output_dir(None), name), Path(self.args.output_dir, name)
-        with naming(checkpoint):
+        with saving(checkpoint, THEN):
             super()._save_checkpoint(*args, **kwargs)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():

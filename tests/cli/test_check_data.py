@@ -1,6 +1,8 @@
 import os
+import pickle
 
 import pytest
+from PIL import Image
 
 from evf_sam_cli import main
 from tests.miniatures import LEFT, ref, write_lines, write_photo, write_refer
@@ -76,6 +78,13 @@ def test_control_characters_are_shown_and_not_obeyed(folder, capsys):
     assert "\x1b" not in out and "\u202e" not in out
 
 
+def test_a_damaged_exif_is_a_fault(folder, capsys):
+    Image.new("RGB", (40, 30)).save(folder / "cup.jpg", exif=b"Exif\0\0XX")
+    write_lines(folder, "train", [{**CUP, "mask": None}])
+    assert main(["check-data", str(folder)]) == 2
+    assert "cup.jpg' cannot be read (damaged EXIF data" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -111,3 +120,20 @@ def test_wrong_usage(folder, arguments, message, capsys):
 def test_help(capsys):
     assert main(["check-data", "--help"]) == 0
     assert "FOLDER|DATASET" in capsys.readouterr().out
+
+
+def test_a_pipe_in_the_place_of_annotations_is_not_waited_for(tmp_path, capsys):
+    (tmp_path / "refcoco").mkdir()
+    for name in ("refs(unc).p", "instances.json"):
+        (tmp_path / "refcoco" / "refs(unc).p").unlink(missing_ok=True)
+        refs = [{"split": "val", "image_id": 1, "ann_id": 1, "sentences": [{"sent": "a cup"}]}]
+        (tmp_path / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps(refs))
+        (tmp_path / "refcoco" / name).unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "refcoco" / name)
+        assert main(["check-data", f"refer:{tmp_path}:refcoco:unc", "--split", "val"]) == 2
+        assert "is no regular file" in capsys.readouterr().err
+
+
+def test_an_error_escapes_control_characters(capsys):
+    assert main(["check-data", "jsonl:\x1b[2Jgone"]) == 2
+    assert "'\\x1b[2Jgone' holds no .jsonl file" in capsys.readouterr().err

@@ -20,14 +20,36 @@ class _Attack:
         return os.system, (f"touch '{self.target}'",)
 
 
-PLAIN = [{"id": 1, "split": "val", "box": (1.5, 2), "none": None, "big": 2**70, "set": [{True}], "text": "café"}]
+PLAIN = [{"id": 1, "split": "val", "box": (1.5, 2), "none": None, "big": 2**60, "tuple": [(True,)], "text": "café"}]
+
+
+def nested(levels):
+    return [] if levels == 1 else [nested(levels - 1)]
+
+
+def shared(levels):
+    """Few lists, each ten times in the next."""
+    value = []
+    for _ in range(levels):
+        value = [value] * 10
+    return value
+
+
+def chained(count, levels):
+    """Lists side by side, of which each ends in the one before."""
+    chains = [[]]
+    for _ in range(count):
+        value = chains[-1]
+        for _ in range(levels):
+            value = [value]
+        chains.append(value)
+    return chains
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_plain_data(tmp_path, protocol):
-    value = PLAIN if protocol >= 4 else [{**PLAIN[0], "set": []}]  # older protocols build a set by its name
-    (tmp_path / "refs.p").write_bytes(pickle.dumps(value, protocol=protocol))
-    assert load_plain_pickle(tmp_path / "refs.p") == value
+    (tmp_path / "refs.p").write_bytes(pickle.dumps(PLAIN, protocol=protocol))
+    assert load_plain_pickle(tmp_path / "refs.p") == PLAIN
 
 
 def test_strings_of_python_2(tmp_path):
@@ -54,6 +76,16 @@ def test_code_is_refused_and_not_run(tmp_path, protocol):
         (b"(S'true'\nios\nsystem\n.", pytest.raises(ValueError, match=r"os\.system")),
         (b"\x80\x02\x82\x01.", pytest.raises(ValueError, match="is refused")),
         (pickle.dumps([1] * 100)[:50], pytest.raises(ValueError, match="is refused")),
+        (pickle.dumps([{1}]), pytest.raises(ValueError, match="opcode 0x8f")),
+        (pickle.dumps([2**63]), pytest.raises(ValueError, match="more than 64 bits")),
+        (b"L" + b"9" * 30 + b"L\n.", pytest.raises(ValueError, match="more than 64 bits")),
+        (pickle.dumps(nested(20)), nullcontext()),
+        (pickle.dumps(nested(21)), pytest.raises(ValueError, match="more than 20 levels")),
+        (b"]" * 50_000 + b"a" * 49_999 + b".", pytest.raises(ValueError, match="more than 20 levels")),
+        (pickle.dumps([chained(3, 15)]), pytest.raises(ValueError, match="more than 20 levels")),
+        (pickle.dumps(shared(7)), nullcontext()),
+        (pickle.dumps(shared(9)), pytest.raises(ValueError, match="more than 20000000 elements")),
+        (b"]q\x00h\x00a.", pytest.raises(ValueError, match="or itself")),
         (b"", pytest.raises(ValueError, match="is refused")),
         (b"<html>404</html>", pytest.raises(ValueError, match="is refused")),
     ],
@@ -70,8 +102,8 @@ def test_anything_else_is_refused(tmp_path, content, expected):
         b"\x80\x02]r" + struct.pack("<I", 2**24) + b".",  # the object number 16,777,216
         b"]p16777216\n.",
         b"\x80\x04\x95" + struct.pack("<Q", 2**28) + b"].",  # a frame of 256 MB
+        b"\x80\x05\x96" + struct.pack("<Q", 2**28) + b".",  # a bytearray of 256 MB
         b"\x80\x04\x8d" + struct.pack("<Q", 2**28) + b"text.",  # a string of 256 MB
-        b"\x80\x05\x96" + struct.pack("<Q", 2**28) + b"text.",  # an array of 256 MB
     ],
 )
 def test_a_small_file_takes_little_memory(tmp_path, content):
@@ -87,10 +119,19 @@ def test_a_small_file_takes_little_memory(tmp_path, content):
     assert peak < 2**20
 
 
-def test_a_large_file_is_not_read(tmp_path, monkeypatch):
-    (tmp_path / "refs.p").write_bytes(pickle.dumps([1] * 100))
+def test_steps_and_bytes_have_a_bound(tmp_path, monkeypatch):
+    (tmp_path / "refs.p").write_bytes(pickle.dumps(PLAIN * 10))
+    monkeypatch.setattr(plain_pickle._Steps, "left", 1000)
+    with pytest.raises(ValueError, match="holds too much"):
+        load_plain_pickle(tmp_path / "refs.p")
     monkeypatch.setattr(plain_pickle, "MAX_BYTES", 100)
-    with pytest.raises(ValueError, match=r"is refused .larger than 100 bytes"):
+    with pytest.raises(ValueError, match="more than 100 bytes"):
+        load_plain_pickle(tmp_path / "refs.p")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "refs.p")
+    with pytest.raises(ValueError, match="no regular file"):
         load_plain_pickle(tmp_path / "refs.p")
 
 

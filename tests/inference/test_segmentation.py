@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 from dataclasses import replace
 from unittest import mock
@@ -178,3 +179,24 @@ def test_supervision_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ValueError, match=r"to_supervision needs supervision: .*\[supervision\]"):
         _found().to_supervision()
+
+
+@pytest.mark.parametrize("moves", range(1, 5))
+def test_while_pictures_of_two_runs_are_mixed_there_is_no_record_and_the_next_run_clears_up(tmp_path, moves):
+    _found(sentences=["former one", "former two"]).save(tmp_path, PHOTO)
+    replace_file, count = os.replace, iter(range(1, 100))
+
+    def stop(source, target):
+        if target.parent == tmp_path and target.suffix in (".png", ".json") and not target.name.startswith("."):
+            if next(count) == moves:
+                raise KeyboardInterrupt
+        replace_file(source, target)
+
+    with mock.patch("os.replace", stop), pytest.raises(KeyboardInterrupt):
+        _found(sentences=["killed one", "killed two"]).save(tmp_path, PHOTO)
+    assert not (tmp_path / "result.json").exists()
+
+    record = _found(sentences=["next one", "next two"]).save(tmp_path, PHOTO)
+
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {*(mask["file"] for mask in record["masks"]), "overlay.png", "result.json"}

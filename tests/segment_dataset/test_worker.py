@@ -38,6 +38,16 @@ def _rows(folder):
     return [row for part in sorted(folder.glob(PARTS)) for row in parquet.read_table(part).to_pylist()]
 
 
+def test_a_damaged_exif_takes_one_photo_away_and_not_its_batch(writer, photos):
+    Image.new("RGB", (40, 30)).save(photos / "exif.jpg", exif=b"Exif\0\0XX")
+
+    (failure,) = writer.write([(name, PROMPTS) for name in ("0.png", "exif.jpg", "1.png")])
+
+    assert failure["image"] == "exif.jpg"
+    assert "damaged EXIF data" in failure["error"]
+    assert [row["image"] for row in _rows(photos / "out")] == ["0.png", "0.png", "1.png", "1.png"]
+
+
 def test_rows_are_what_the_model_says(writer, photos, tiny_checkpoint):
     names = [f"{index}.png" for index in range(5)]
     assert writer.write([(name, PROMPTS) for name in names]) == []

@@ -16,6 +16,7 @@ from evf_sam_cli import main
 from modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.training.finetune import run_finetune
 from modeling_evf_sam.training.recipe import load_finetune_recipe
+from modeling_evf_sam.training.trainer import ReferringTrainer
 
 COMMAND = ["-m", "modeling_evf_sam", "train", "--recipe"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -73,6 +74,28 @@ def test_a_full_disk_ends_with_one_line(write_recipe, tmp_path, full_disk, capsy
     assert main(["train", "--recipe", recipe, "--output", str(tmp_path / "run")]) == 2
     assert f"error: cannot write '{tmp_path}/run/checkpoint-2' (" in capsys.readouterr().err.splitlines()[-1]
     assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_a_disk_that_is_full_at_the_end_loses_nothing(write_recipe, tmp_path, monkeypatch, capsys):
+    recipe = write_recipe(data={"validation": None})
+    command = ["train", "--recipe", recipe, "--output", str(tmp_path / "run")]
+
+    def full(trainer, output_dir, _internal_call=False):
+        if _internal_call:  # a checkpoint
+            return save_model(trainer, output_dir, _internal_call)
+        raise Exception("No space left on device (os error 28)")  # as tokenizers does
+
+    save_model = ReferringTrainer.save_model
+    with monkeypatch.context() as patched:
+        patched.setattr(ReferringTrainer, "save_model", full)
+        assert main(command) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: cannot write '{tmp_path}/run/model' (No space left on device (os error 28)): "
+        "make room, then go on with --resume"
+    )
+    assert not (tmp_path / "run" / "model").exists()
+    assert main([*command, "--resume"]) == 0
+    assert weights_of(tmp_path / "run" / "model")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 
 from modeling_evf_sam.training.recipe import DatasetName
-from modeling_evf_sam.training.recipe_files import build, count, read_recipe
+from modeling_evf_sam.training.recipe_files import build, count, random_seed, read_recipe
 
 ObjectiveName = Literal["embedding", "prompts", "sight", "patches", "text", "presence", "whole", "scores"]
 
@@ -57,6 +57,16 @@ class Stage(Budget):
 
 @strict
 @dataclass(kw_only=True)
+class TokenizerSettings:
+    """Arguments of `tokenizer.train_tokenizer`."""
+
+    vocab_size: int = count()
+    max_length: int = count()
+    num_expressions: int = count(default=40_000)
+
+
+@strict
+@dataclass(kw_only=True)
 class Recipe:
     """A whole run.
 
@@ -74,11 +84,15 @@ class Recipe:
     model: dict[str, Any]
     tokenizer: dict[str, Any]
     stages: dict[str, Stage]
-    seed: int = 0
+    seed: int = random_seed(default=0)
     workers: int = 1
     eval_scenes: int = 128
     calibration_scenes: int = 1000
     photos: list[DatasetName] = field(default_factory=list)
+
+    def validate_tokenizer(self) -> None:
+        """Its entries are checked before hours are spent."""
+        build(TokenizerSettings, self.tokenizer, "tokenizer")
 
     def validate_stages(self) -> None:
         """A run without stages would be a model with random weights."""

@@ -10,7 +10,7 @@ from transformers import TrainingArguments, set_seed
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.data.open_dataset import open_dataset
-from modeling_evf_sam.files import whole_file, whole_folder
+from modeling_evf_sam.files import saving, whole_file, whole_folder
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import (
@@ -80,7 +80,7 @@ def run_recipe(recipe: Recipe, output: Path, only: str | None = None) -> Path | 
         scenes = RenderedScenes("validation", recipe.calibration_scenes, absent=0.5)
         calibrate(model, processor, (scenes[index] for index in range(len(scenes))))
     if os.environ.get("RANK", "0") == "0":
-        with whole_folder(output / "model") as whole:
+        with saving(output / "model"), whole_folder(output / "model") as whole:
             model.save_pretrained(whole)
             processor.save_pretrained(whole)
     return output / "model"
@@ -90,7 +90,7 @@ def build_processor(recipe: Recipe, folder: Path) -> EvfSamProcessor:
     """The processor that fits the recipe's model; its tokenizer is trained once and kept in `folder`."""
     if not folder.exists():
         processor = EvfSamProcessor.from_config(EvfSamConfig(**recipe.model), train_tokenizer(**recipe.tokenizer))
-        with whole_folder(folder) as whole:
+        with saving(folder), whole_folder(folder) as whole:
             processor.save_pretrained(whole)
     return EvfSamProcessor.from_pretrained(folder)
 
@@ -150,7 +150,7 @@ def save_trained(objective: Objective, weights: Path) -> None:
     """Write every tensor of the trained modules, whole or not at all."""
     own = {id(parameter) for module in objective.trained_modules() for parameter in module.parameters()}
     tensors = {name: tensor.cpu() for name, tensor in objective.named_parameters() if id(tensor) in own}
-    with whole_file(weights) as unfinished:
+    with saving(weights), whole_file(weights) as unfinished:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, unfinished)
 
 

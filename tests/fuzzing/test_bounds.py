@@ -1,0 +1,95 @@
+"""What the refusal of the worst inputs takes: peak memory over the idle process, and processor time."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+GIGABYTE, SECONDS = 10**9, 5
+
+MEASURE = """
+import json, resource, sys, time
+from modeling_evf_sam.photos import open_photo
+from pathlib import Path
+from modeling_evf_sam.data.plain_pickle import load_plain_pickle
+readers = {"photos": open_photo, "pickles": lambda path: load_plain_pickle(Path(path))}
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+idle = peak()
+for reader, path in json.load(sys.stdin):
+    start = time.process_time()
+    try:
+        readers[reader](path)
+        refused = "accepted"
+    except (ValueError, OSError) as error:
+        refused = str(error)
+    print(json.dumps([path, refused, peak() - idle, time.process_time() - start]))
+"""
+
+SIDE = 9400  # squared, just below the bound of pixels
+
+
+def _cut(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) * 9 // 10])
+
+
+def _write_photos(folder: Path) -> None:
+    flat = Image.new("L", (SIDE, SIDE))
+    flat.save(folder / "cut.png")
+    flat.convert("RGB").save(folder / "cut_progressive.jpg", progressive=True, subsampling=0)
+    flat.convert("RGB").save(folder / "cut.webp", lossless=True, method=0)
+    for name in ("cut.png", "cut_progressive.jpg", "cut.webp"):
+        _cut(folder / name)
+    Image.new("L", (SIDE, SIDE + 200)).save(folder / "large.png")
+    Image.new("1", (1, SIDE**2)).save(folder / "thin.png")
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(folder / "announced.bmp")
+    content = bytearray((folder / "announced.bmp").read_bytes())
+    content[18:26] = np.array([SIDE, SIDE], "<i4").tobytes()
+    (folder / "announced.bmp").write_bytes(content)
+
+
+def _write_pickles(folder: Path) -> None:
+    (folder / "bytearray.p").write_bytes(b"\x80\x05\x96" + (3 * 10**9).to_bytes(8, "little"))
+    (folder / "deep.p").write_bytes(b"]" * 50_000 + b"a" * 49_999 + b".")
+    (folder / "dicts.p").write_bytes(b"(" + b"}" * 30_000_000 + b"l.")
+    (folder / "numbers.p").write_bytes(b"(" + b"K\xff" * 15_000_000 + b"l.")
+    (folder / "memo.p").write_bytes(b"\x80\x04]" + b"\x94" * 30_000_000 + b".")
+    value: list = []
+    for _ in range(30):
+        value = [value] * 10
+    (folder / "shared.p").write_bytes(pickle.dumps({"refs": value}))
+
+
+WRITERS = {"photos": _write_photos, "pickles": _write_pickles}
+
+
+@pytest.fixture
+def worst(tmp_path):
+    cases = []
+    for reader, write in WRITERS.items():
+        folder = tmp_path / reader
+        folder.mkdir()
+        write(folder)
+        cases += [(reader, str(file)) for file in sorted(folder.iterdir())]
+    return cases
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in other units")
+def test_a_refusal_takes_little_memory_and_time(worst):
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE], input=json.dumps(worst), capture_output=True, text=True, check=True
+    )
+
+    measured = [json.loads(line) for line in run.stdout.splitlines()]
+    assert len(measured) == len(worst)
+    for path, refused, peak, seconds in measured:
+        assert refused.isprintable()
+        assert refused != "accepted", path
+        assert peak < GIGABYTE, (path, peak)
+        assert seconds < SECONDS, (path, seconds)
+    assert run.stderr == ""
