@@ -1,7 +1,7 @@
 """Where BEIT-3 looks when it makes a prompt (paper, Fig. 5)."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from copy import deepcopy
 
 import torch
 from torch import Tensor
@@ -34,14 +34,13 @@ def attention_maps(model: EvfSamModel, inputs: Mapping[str, Tensor]) -> Tensor:
     if apart and config.prompt_feature == "text_cls":
         raise ValueError("in the last layer of this model the sentence does not attend to the photo")
     present = inputs["attention_mask"].any(-1)  # (B, P)
-    with _eager_attention(encoder):
-        attentions = encoder(
-            pixel_values=inputs["multimodal_pixel_values"][present.nonzero()[:, 0]],
-            input_ids=inputs["input_ids"][present],
-            attention_mask=inputs["attention_mask"][present],
-            num_fusion_layers=config.num_fusion_layers,
-            output_attentions=True,
-        ).attentions
+    attentions = _eager_twin(encoder)(
+        pixel_values=inputs["multimodal_pixel_values"][present.nonzero()[:, 0]],
+        input_ids=inputs["input_ids"][present],
+        attention_mask=inputs["attention_mask"][present],
+        num_fusion_layers=config.num_fusion_layers,
+        output_attentions=True,
+    ).attentions
     patches = config.multimodal_config.num_patches
     weights = attentions[-2 if apart else -1]  # (N, H, T, T); a layer without fusion has the photo's before the text's
     query = 1 + patches if config.prompt_feature == "text_cls" else 0
@@ -51,15 +50,15 @@ def attention_maps(model: EvfSamModel, inputs: Mapping[str, Tensor]) -> Tensor:
     return out.unflatten(-1, 2 * [round(patches**0.5)])
 
 
-@contextmanager
-def _eager_attention(encoder: PreTrainedModel) -> Iterator[None]:
-    """The one implementation that returns its weights."""
-    before = encoder.config._attn_implementation
-    encoder.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        encoder.set_attn_implementation(before)
+def _eager_twin(encoder: PreTrainedModel) -> PreTrainedModel:
+    """The encoder with the one attention that returns its weights; it shares the tensors, and nothing else.
+
+    Other threads may be using the encoder, so its configuration and its hooks are left alone.
+    """
+    shared = {id(tensor): tensor for tensor in [*encoder.parameters(), *encoder.buffers()]}
+    twin = deepcopy(encoder, shared)
+    twin.set_attn_implementation("eager")
+    return twin
 
 
 __all__ = ["attention_maps"]

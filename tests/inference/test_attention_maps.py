@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -68,6 +70,38 @@ def test_shapes_absent_sentences_and_the_model_stays_as_it_was():
     assert (maps[0] > 0).all()
     assert maps.flatten(2).sum(-1).max() <= GOLDEN_ENCODER["num_attention_heads"]
     assert model.multimodal_encoder.config._attn_implementation == "sdpa"
+
+
+def test_no_other_thread_sees_it(monkeypatch):
+    model, given = build(), inputs(4, 7)
+    encoder, seen = model.multimodal_encoder, []
+    forward = type(encoder).forward
+
+    def spied(self, *args, **kwargs):
+        """Between the start and the end of the call, what another thread that predicts would meet."""
+        seen.append((self is encoder, encoder.config._attn_implementation))
+        assert {id(tensor) for tensor in self.parameters()} == {id(tensor) for tensor in encoder.parameters()}
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(encoder), "forward", spied)
+    attention_maps(model, given)
+    assert seen == [(False, "sdpa")]
+
+
+def test_predictions_of_threads_beside_it_stay_equal_bit_for_bit():
+    model, given = build(), inputs(4, 7)
+    tokens = {"input_ids": given["input_ids"][:, 0], "attention_mask": given["attention_mask"][:, 0]}
+
+    def predict(_):
+        with torch.no_grad():
+            return model.multimodal_encoder(pixel_values=given["multimodal_pixel_values"], **tokens)[0]
+
+    expected = predict(0)
+    with ThreadPoolExecutor(2) as pool:
+        maps = [pool.submit(attention_maps, model, given) for _ in range(20)]
+        predictions = list(map(predict, range(40)))
+        assert all(each.result().shape[:2] == (2, 2) for each in maps)
+    assert all(torch.equal(each, expected) for each in predictions)
 
 
 def test_with_fusion_in_the_first_layers_the_map_follows_the_sentence_through_them():
