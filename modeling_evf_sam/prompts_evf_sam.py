@@ -139,9 +139,13 @@ def entries(name: str, values: Any, count: int, unit: str) -> list[Any]:
     """
     if values is None:
         return [None] * count
-    if not hasattr(values, "__len__") or len(values) != count:
+    if not _has_entries(values) or len(values) != count:
         raise ValueError(f"{name}: give one entry for each {unit}, {count} in all")
     return list(values)
+
+
+def _has_entries(values: Any) -> bool:
+    return hasattr(values, "__len__") and getattr(values, "ndim", 1) > 0
 
 
 def refuse(missing: str, values: dict[str, Any]) -> None:
@@ -255,7 +259,7 @@ def _spatial_prompt(
 
 def _points(values: Any, size: np.ndarray, name: str) -> np.ndarray:
     """(n, 2) coordinates inside a photo of `size` (width, height), float64."""
-    if values is None or (hasattr(values, "__len__") and len(values) == 0):
+    if values is None or (_has_entries(values) and len(values) == 0):
         return np.zeros((0, 2))
     check_depth(f"{name}: input_points", values, "[[x, y], ...]", 2)
     return _inside(values, size, f"{name}: points")
@@ -263,9 +267,11 @@ def _points(values: Any, size: np.ndarray, name: str) -> np.ndarray:
 
 def _inside(values: Any, size: np.ndarray, name: str) -> np.ndarray:
     try:
-        points = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a list of [x, y], both numbers") from None
+        points = np.asarray(values, dtype=np.float64) if _are_numbers(values) else None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # tensors with gradients, without values, in lists
+        points = None
+    if points is None:
+        raise ValueError(f"{name} must be a list of [x, y], both numbers without gradients")
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"{name} must be a list of [x, y], not of shape {points.shape}")
     outside = ~((points >= 0) & (points <= size)).all(axis=1)  # NaN is outside as well
@@ -286,11 +292,23 @@ def _corners(box: Any, size: np.ndarray, name: str) -> np.ndarray:
     return corners
 
 
+def _are_numbers(values: Any) -> bool:
+    """Whether all are numbers: neither truth values nor text, which numpy would turn into some."""
+    if isinstance(values, (list, tuple)):
+        return all(map(_are_numbers, values))
+    if hasattr(values, "dtype"):
+        return np.asarray(values).dtype.kind in "iuf"
+    return isinstance(values, (int, float)) and not isinstance(values, bool)
+
+
 def _point_labels(values: Any, count: int, name: str) -> np.ndarray:
     if values is None:
         return np.ones(count, dtype=np.int64)
     check_depth(f"{name}: input_labels", values, "[1 or 0 for each point]", 1)
-    labels = np.asarray(values)
+    try:
+        labels = np.asarray(values)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # tensors with gradients, or without values
+        raise ValueError(f"{name}: input_labels must be numbers without gradients") from None
     if labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{name}: labels must be 1 or 0 for each of its {count} points")
     return labels.astype(np.int64)

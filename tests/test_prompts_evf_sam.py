@@ -147,3 +147,28 @@ def test_bad_prompts(processor, images, text, options, message):
         processor(images, text, **options)
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [["5", "5"]],
+        [[True, 5]],
+        [[10**400, 5]],
+        torch.ones(1, 2, requires_grad=True),
+        [[torch.ones((), requires_grad=True), 5]],
+        torch.ones(1, 2, device="meta"),
+        [torch.ones(2), [1, "2"]],
+        np.array(5.0),
+    ],
+)
+def test_what_are_no_coordinates(processor, points):
+    with pytest.raises(ValueError, match="points"):
+        processor(WIDE, "dog", input_points=points)
+
+
+def test_thresholds_are_numbers(processor):
+    with pytest.raises(ValueError, match="mask_threshold is nan"):
+        processor.post_process_referring_segmentation(None, None, mask_threshold=float("nan"))
+    with pytest.raises(ValueError, match="mask_threshold is nan"):
+        processor.post_process_semantic_segmentation(None, None, mask_threshold=float("nan"))
