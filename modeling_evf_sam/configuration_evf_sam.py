@@ -8,7 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, SamMaskDecoderConfig, SamVisionConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .pretrained_evf_sam import HOOKS
+from .pretrained_evf_sam import HOOKS, BoundedConfigMixin
 from .sam_families import sam_family
 
 ImageLayout = Literal["pad", "stretch", "pad_stretch"]
@@ -32,7 +32,7 @@ TINY_VISION = {"hidden_size": 192, "num_attention_heads": 3, "initializer_range"
 
 
 @strict
-class Beit3Config(PreTrainedConfig):
+class Beit3Config(BoundedConfigMixin, PreTrainedConfig):
     """Sizes of BEIT-3's multiway encoder; the defaults are BEIT-3 large (EVF-SAM paper, section 3.2).
 
     Attributes:
@@ -101,7 +101,7 @@ class EfficientSamMaskDecoderConfig(SamMaskDecoderConfig):
 
 
 @strict
-class EfficientSamConfig(PreTrainedConfig):
+class EfficientSamConfig(BoundedConfigMixin, PreTrainedConfig):
     """An EfficientSAM; what is not given is as in EfficientSAM-Ti.
 
     Attributes:
@@ -154,7 +154,7 @@ class EfficientSamConfig(PreTrainedConfig):
 
 
 @strict
-class EvfSamConfig(PreTrainedConfig):
+class EvfSamConfig(BoundedConfigMixin, PreTrainedConfig):
     """An EVF-SAM: a multimodal encoder, a projector, and a SAM.
 
     Attributes:

@@ -25,7 +25,7 @@ from .prompts_evf_sam import (
     Tokens,
     check_counts,
     check_masks,
-    check_threshold,
+    check_thresholds,
     nesting,
     refuse,
     spatial_prompts,
@@ -191,7 +191,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
             inputs.update(_tensors(spatial_prompts(prompts, *sizes)))
         if input_masks is not None:
-            inputs["input_masks"] = torch.as_tensor(input_masks)
+            inputs["input_masks"] = _input_masks(input_masks)
             check_masks(inputs["input_masks"].shape, *inputs["input_ids"].shape[:2])
         if labels is not None:
             labels = labels if isinstance(images, (list, tuple)) else [labels]
@@ -230,8 +230,8 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         Raises:
             ValueError: no sizes, or not one for each photo; or logits that are not numbers.
         """
+        check_thresholds(mask_threshold=mask_threshold, present_threshold=present_threshold)
         results = []
-        check_threshold(mask_threshold)
         for answers in self._answers(outputs, inputs, target_sizes):
             masks = torch.empty(answers.masks_shape, dtype=torch.bool, device=outputs.pred_masks.device)
             for mask, logits in zip(masks, answers.logits, strict=True):
@@ -261,11 +261,12 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             For each photo (H, W) long: k where the logits of its k-th sentence, counted from 1, are above the
             threshold and the highest; otherwise 0. A sentence that is taken not to be in the photo is nowhere.
         """
+        check_thresholds(mask_threshold=mask_threshold, present_threshold=present_threshold)
         maps = []
         for answers in self._answers(outputs, inputs, target_sizes):
             size, device = answers.masks_shape[1:], outputs.pred_masks.device
             indices = torch.zeros(size, dtype=torch.long, device=device)
-            highest = torch.full(size, check_threshold(mask_threshold), device=device)
+            highest = torch.full(size, mask_threshold, device=device)
             for index, logits in enumerate(answers.logits):
                 if answers.presence is None or answers.presence[index] >= present_threshold:
                     indices[logits > highest] = index + 1
@@ -353,6 +354,13 @@ def _sizes(
     if len(sizes) != count:
         raise ValueError(f"target_sizes: give one (height, width) for each photo, {count} in all, not {len(sizes)}")
     return zip(sizes, [None] * count if reshaped is None else reshaped.tolist(), strict=True)
+
+
+def _input_masks(values: Any) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"input_masks must be numbers of one nesting ({error!s:.80})") from None
 
 
 def _refuse_model_alone(source: Any, subfolder: str) -> None:

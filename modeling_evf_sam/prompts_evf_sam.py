@@ -5,14 +5,16 @@ Nothing here needs torch: what was exported is asked in the same way.
 Shapes: B photos, P sentences at the most for one photo, L tokens, n points.
 """
 
-import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
+
+from .quoting import quoted
 
 PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
 SEMANTIC_TOKEN = "[semantic]"
@@ -202,22 +204,21 @@ def _depth(values: Any) -> int:
     return 1 + max(map(_depth, values), default=0)
 
 
-def check_threshold(value: Any) -> Any:
-    """A threshold of mask logits.
+def check_thresholds(**thresholds: Any) -> None:
+    """Refuses thresholds that are no numbers, or not finite ones.
 
     Raises:
-        ValueError: it is no number, or not a finite one.
+        ValueError: one is not.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"mask_threshold is {value!r:.40}: give a finite number")
-    return value
+    for name, value in thresholds.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{name} is {quoted(value)}: give a finite number")
 
 
 def _described(values: Any) -> str:
     if hasattr(values, "shape"):
         return f"an array of shape {tuple(values.shape)}"
-    text = repr(values)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return quoted(values)
 
 
 def stack(rows: list[list[np.ndarray]], fill: int, least: int = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ from PIL import Image
 
 from modeling_evf_sam.image_processing_evf_sam import EvfSamImageProcessor
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
-from modeling_evf_sam.prompts_evf_sam import check_threshold
+from modeling_evf_sam.prompts_evf_sam import check_thresholds
 
 WIDE = np.zeros((20, 40, 3), dtype=np.uint8)  # SAM's view shows it at 32 x 64 pixels: 1.6 for each of the photo's
 TALL = np.zeros((64, 16, 3), dtype=np.uint8)  # at 64 x 16 pixels
@@ -166,5 +166,5 @@ def test_tensors_of_any_kind_are_points(processor, dtype):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0", True, None])
 def test_a_threshold_is_a_finite_number(value):
     with pytest.raises(ValueError, match=r"mask_threshold is .*: give a finite number"):
-        check_threshold(value)
-    assert check_threshold(0) == 0 and check_threshold(np.float32(0.5)) == 0.5
+        check_thresholds(mask_threshold=value)
+    check_thresholds(mask_threshold=0, present_threshold=np.float32(0.5))

@@ -12,7 +12,7 @@ from modeling_evf_sam.prompts_evf_sam import (
     SPATIAL_PROMPTS,
     Tokens,
     check_counts,
-    check_threshold,
+    check_thresholds,
     nesting,
     refuse,
     spatial_prompts,
@@ -68,9 +68,10 @@ class ExportedProcessor:
         self, outputs: Arrays, inputs: Mapping[str, Any], mask_threshold: float = 0.0, present_threshold: float = 0.5
     ) -> list[dict[str, np.ndarray]]:
         """As `EvfSamProcessor.post_process_referring_segmentation`."""
+        check_thresholds(mask_threshold=mask_threshold, present_threshold=present_threshold)
         results = []
         for answers, logits in self._answers(outputs, inputs):
-            masks = np.stack([one > check_threshold(mask_threshold) for one in logits])
+            masks = np.stack([one > mask_threshold for one in logits])
             if "presence" in answers:
                 answers["present"] = answers["presence"] >= present_threshold
                 masks &= answers["present"][:, None, None]
@@ -81,12 +82,13 @@ class ExportedProcessor:
         self, outputs: Arrays, inputs: Mapping[str, Any], mask_threshold: float = 0.0, present_threshold: float = 0.5
     ) -> list[np.ndarray]:
         """As `EvfSamProcessor.post_process_semantic_segmentation`."""
+        check_thresholds(mask_threshold=mask_threshold, present_threshold=present_threshold)
         maps = []
         for answers, each in self._answers(outputs, inputs):
             logits = np.stack(list(each))
             if "presence" in answers:
                 logits[answers["presence"] < present_threshold] = -np.inf
-            maps.append(np.where(logits.max(0) > check_threshold(mask_threshold), logits.argmax(0) + 1, 0))
+            maps.append(np.where(logits.max(0) > mask_threshold, logits.argmax(0) + 1, 0))
         return maps
 
     def _answers(
