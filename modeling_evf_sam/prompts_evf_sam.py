@@ -6,10 +6,8 @@ Shapes: B photos, P sentences at the most for one photo, L tokens, n points.
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -211,7 +209,8 @@ def check_thresholds(**thresholds: Any) -> None:
         ValueError: one is not.
     """
     for name, value in thresholds.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max:
+        number = _numbers(value)
+        if number is None or number.ndim or not np.isfinite(number):
             raise ValueError(f"{name} is {quoted(value)}: give a finite number")
 
 

@@ -136,7 +136,7 @@ def test_rotated_photo_is_prompted_upright(processor):
             {"input_boxes": [0, 0, 9, 9]},
             "photo 0, sentence 0: input_boxes .* got 0: 1 level too few",
         ),
-        (WIDE, ["dog"], {"input_boxes": [[[0] * 99]]}, r"input_boxes .*\.\.\.: 1 level too many"),
+        (WIDE, ["dog"], {"input_boxes": [[[0] * 99]]}, r"input_boxes .*\.\.\.\]\]: 1 level too many"),
         (WIDE, "dog", {"input_boxes": [0, 0, 41, 10]}, "photo 0, sentence 0: box corners: .* outside the photo"),
         (WIDE, "dog", {"input_boxes": [0, 0, float("nan"), 10]}, "box corners: .* outside the photo"),
         (WIDE, "dog", {"input_boxes": [10, 0, 10, 10]}, "needs x0 < x1 and y0 < y1"),
@@ -163,7 +163,7 @@ def test_tensors_of_any_kind_are_points(processor, dtype):
     assert torch.equal(processor(WIDE, "dog", input_points=points)["input_points"], expected["input_points"])
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0", True, None])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0", True, None, [1], 10**400])
 def test_a_threshold_is_a_finite_number(value):
     with pytest.raises(ValueError, match=r"mask_threshold is .*: give a finite number"):
         check_thresholds(mask_threshold=value)

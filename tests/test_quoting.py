@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from modeling_evf_sam.quoting import quoted
+from modeling_evf_sam.quoting import LENGTH, quoted
 
 SHARED = [0]
 for _ in range(60):
@@ -19,8 +19,8 @@ for _ in range(10_000):
         ("the cup", "'the cup'"),
         ("\x1b[2J\n", r"'\x1b[2J\n'"),
         ("x" * 1000, f"'{'x' * 27}...{'x' * 28}'"),
-        (DEEP, "[[[...]]]"),
-        (SHARED, "[[[...], [...], [...], [...], ...], "),
+        (DEEP, "[[[[[...]]]]]"),
+        (SHARED, "[[[[[...], [...], [...], [...], ...], "),
         (json.loads("1" * 3000), "1111"),
         (1 << 100_000, "a very long int"),
         ({"a": {"b": 1}}, "{'a': {'b': 1}}"),
@@ -29,5 +29,5 @@ for _ in range(10_000):
 )
 def test_a_value_is_shown_shortly(value, expected):
     assert quoted(value).startswith(expected)
-    assert len(quoted(value)) < 400
+    assert len(quoted(value)) <= LENGTH
     assert quoted(value).isprintable()
