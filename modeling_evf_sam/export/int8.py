@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from modeling_evf_sam.exported.backends import openvino_core
 from modeling_evf_sam.exported.views import Views
 from modeling_evf_sam.extras import require
 from modeling_evf_sam.photos import Photo, to_rgb
@@ -65,7 +66,6 @@ def quantize_openvino(folder: Path, views: Views, photos: Sequence[Photo]) -> No
     import openvino
 
     nncf.set_log_level(logging.ERROR)
-    core = openvino.Core()
     samples = [{"pixel_values": views.sam_view(to_rgb(photo))[None]} for photo in photos]
     narrow = {
         "photo": lambda model: nncf.quantize(
@@ -80,7 +80,7 @@ def quantize_openvino(folder: Path, views: Views, photos: Sequence[Photo]) -> No
     for name in ENCODERS:
         file = folder / f"{name}.xml"
         with _replacing(folder) as written, redirect_stdout(sys.stderr):  # where progress is shown
-            model = narrow[name](core.read_model(file))
+            model = narrow[name](openvino_core().read_model(file))
             openvino.save_model(model, written / file.name, compress_to_fp16=False)
             del model  # and its hold on the files
 

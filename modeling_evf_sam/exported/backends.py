@@ -1,7 +1,9 @@
 """What runs a graph: a file in, a function from named arrays to named arrays out."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,13 +40,22 @@ def open_openvino(file: Path, dtype: str) -> Run:
     hints = {"float32": "f32", "bfloat16": "bf16"}
     if dtype not in hints:
         raise ValueError(f"openvino computes in {' or '.join(hints)}, not in {dtype}: choose another --dtype")
+    model = openvino_core().read_model(file)
+    names = [output.any_name for output in model.outputs]  # the only ones: compiling adds others
+    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hints[dtype]})
+    return lambda inputs: dict(zip(names, compiled(inputs).values(), strict=True))
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO of this process: one that stays.
+
+    Each has signals handled on a stack of its own, which it frees when it goes. Where two go in the order in which they
+    came, the first one's is put back after it was freed, and the next signal, such as Ctrl-C, ends the process.
+    """
     import openvino
 
-    core = openvino.Core()
-    model = core.read_model(file)
-    names = [output.any_name for output in model.outputs]  # the only ones: compiling adds others
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hints[dtype]})
-    return lambda inputs: dict(zip(names, compiled(inputs).values(), strict=True))
+    return openvino.Core()
 
 
 def open_torch(file: Path, dtype: str) -> Run:

@@ -1,6 +1,7 @@
 """A predictor of what was exported answers as the one of the checkpoint, with and without torch."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,27 @@ def test_answers_are_those_of_the_checkpoint(exported, expected, backend):
     check(predictor.predict(SENTENCES, **PROMPTS), expected.predict(SENTENCES, **PROMPTS))
     check(predictor.add_point([60, 60], sentence=1), expected.add_point([60, 60], sentence=1))
     assert predictor.encode(PHOTO) is predictor.encode(PHOTO)
+
+
+SIGNAL = """
+import gc, os, signal, sys
+from modeling_evf_sam.exported.loading import load_exported
+for _ in range(2):
+    load_exported(sys.argv[1], "openvino")
+    gc.collect()
+seen = []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append("came"))
+os.kill(os.getpid(), signal.SIGUSR1)
+print(*seen)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal on this system")
+def test_signals_come_after_openvino_let_models_go(exported):
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-X", "faulthandler", "-c", SIGNAL, exported]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert found.stdout == "came\n"
 
 
 def test_it_runs_where_torch_is_not_installed(exported, expected, tmp_path):
