@@ -8,7 +8,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, SamMaskDecoderConfig, SamVisionConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .pretrained_evf_sam import HOOKS, BoundedConfigMixin
+from .checked_loading import BoundedConfigMixin
+from .pretrained_evf_sam import HOOKS
 from .sam_families import sam_family
 
 ImageLayout = Literal["pad", "stretch", "pad_stretch"]

@@ -22,9 +22,11 @@ from transformers.image_utils import (
 )
 from transformers.processing_utils import ImagesKwargs
 
+from .checked_loading import CheckedLoadingMixin
 from .configuration_evf_sam import IMAGE_LAYOUTS, ImageLayout
 from .photos import Photo, rgb_photos
 
+MAX_VIEW = 4096  # pixels of a side; the paper's models have 1024
 MULTIMODAL_VIEWS: dict[str, dict[str, Any]] = {  # what each kind of multimodal encoder was trained on
     "beit3": {},
     "vilt": {"multimodal_antialias": True},
@@ -86,7 +88,7 @@ class EvfSamImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[cal
     multimodal_antialias: bool
 
 
-class EvfSamImageProcessor(BaseImageProcessor):
+class EvfSamImageProcessor(CheckedLoadingMixin, BaseImageProcessor):
     """Turns photos into the two views that EVF-SAM looks at.
 
     SAM's view keeps the original's arithmetic: Pillow's bilinear resize on 8-bit values, then mean and standard
@@ -163,10 +165,10 @@ class EvfSamImageProcessor(BaseImageProcessor):
         size, layout, side = settings["size"], settings["image_layout"], settings["multimodal_image_size"]
         if layout not in IMAGE_LAYOUTS:
             raise ValueError(f"image_layout {layout!r} is unknown: use one of {', '.join(IMAGE_LAYOUTS)}")
-        if not size.height or size.height != size.width or size.height < 1:
-            raise ValueError(f"size must be one side of at least 1, or two equal ones, got {dict(size)}")
-        if side < 0:
-            raise ValueError(f"multimodal_image_size must be at least 1, or 0 for none, got {side}")
+        if not size.height or size.height != size.width or not 1 <= size.height <= MAX_VIEW:
+            raise ValueError(f"size must be one side of 1 to {MAX_VIEW}, or two equal ones, got {dict(size)}")
+        if not 0 <= side <= MAX_VIEW:
+            raise ValueError(f"multimodal_image_size must be 1 to {MAX_VIEW}, or 0 for none, got {side}")
         if settings.get("do_center_crop") or settings.get("data_format") == ChannelDimension.LAST:
             raise ValueError(
                 "do_center_crop and data_format='channels_last' are not available: the views are "

@@ -198,6 +198,8 @@ def _image_from_array(array: Any) -> Image.Image:
         raise ValueError(f"a photo is a path, a PIL image, an array or a tensor, not {type(array).__name__}")
     shape = tuple(array.shape)
     if is_tensor:
+        if array.is_meta:
+            raise ValueError(f"{shape} is a photo of the device meta, which has no values")
         array = array.detach().cpu()
         array = array.float() if array.is_floating_point() else array  # numpy has no bfloat16
         array = (array.permute(1, 2, 0) if array.ndim == 3 else array).numpy()  # (C, H, W) -> (H, W, C)

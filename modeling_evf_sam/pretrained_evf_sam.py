@@ -5,70 +5,19 @@ the package fills both: `from_pretrained` then reads releases of the original au
 carries this code.
 """
 
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from .checked_loading import one_error, refuse_bad_headers, refuse_unsafe_files
 
 # A library without these fails here, and loads nothing.
 READ_WEIGHTS = PreTrainedModel._load_pretrained_model
 FINISH_LOADING = PreTrainedModel._finalize_model_loading
-SMALL = 2**22  # numbers that may be missing before they are counted by name
-MOST_REPEATS = 1000  # layers, blocks or heads of a model
-REPEATED = ("layers", "depth", "blocks", "heads", "outputs", "stages")
-WRONG_KINDS = (  # what libraries raise for files that are not what they seem
-    RecursionError, TypeError, ZeroDivisionError, AttributeError, KeyError, IndexError, OverflowError, SafetensorError,
-    StrictDataclassError,
-)  # fmt: skip
-
-
-@contextmanager
-def one_error(source: Any) -> Iterator[None]:
-    """Turns errors of the wrong kind, which files at `source` lead to, into one ValueError of one line."""
-    try:
-        yield
-    except WRONG_KINDS as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{source}: its files cannot be used ({type(error).__name__}: {reason})") from error
-
-
-def refuse_endless(config: Any, name: str = "") -> None:
-    """Refuse a configuration that repeats a part of the model more often than any file can hold.
-
-    Raises:
-        ValueError: it does; the message names the key.
-    """
-    if isinstance(config, dict):
-        for key, value in config.items():
-            refuse_endless(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(config, list) and name.endswith(REPEATED):
-        for value in config:
-            refuse_endless(value, name)
-    elif isinstance(config, int) and name.endswith(REPEATED) and config > MOST_REPEATS:
-        raise ValueError(f"{name} is {config}, expected {MOST_REPEATS} at the most")
-
-
-class BoundedConfigMixin:
-    """Checks what a file gives as a configuration before anything is built from it."""
-
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Build a configuration as `PreTrainedConfig.from_dict` does.
-
-        Raises:
-            ValueError: values are of the wrong type, do not fit together, or no file can hold such a model.
-        """
-        with one_error("config.json"):
-            refuse_endless(config_dict)
-            return super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
 
 
 class OriginalRelease(Protocol):
@@ -185,7 +134,7 @@ class StrictLoadingMixin:
         """
         source = pretrained_model_name_or_path
         if source is not None and Path(source).is_dir() and kwargs.get("state_dict") is None:
-            _refuse_unsafe_files(Path(source), kwargs.get("subfolder") or "", kwargs.get("use_safetensors"))
+            refuse_unsafe_files(Path(source), kwargs.get("subfolder") or "", kwargs.get("use_safetensors"))
         if "/" in str(kwargs.get("attn_implementation")):
             raise ValueError("attn_implementation names code on the Hub, which is not run: use eager or sdpa")
         with one_error(source or "what was given"):
@@ -197,7 +146,7 @@ class StrictLoadingMixin:
     ) -> Any:
         files = [file for file in checkpoint_files or () if str(file).endswith(".safetensors")]
         if files and state_dict is None and load_config.hf_quantizer is None:
-            _refuse_bad_headers(model, files, any_size=load_config.ignore_mismatched_sizes)
+            refuse_bad_headers(model, files, any_size=load_config.ignore_mismatched_sizes)
         return READ_WEIGHTS(model, state_dict, checkpoint_files, load_config, *args, **kwargs)
 
     @staticmethod
@@ -207,57 +156,6 @@ class StrictLoadingMixin:
         if not load_config.ignore_mismatched_sizes:
             _refuse_bad_tensors(load_config.pretrained_model_name_or_path, model, info)
         return info
-
-
-def _refuse_unsafe_files(source: Path, subfolder: str, use_safetensors: bool | None) -> None:
-    """Refuse weights that lie outside of a folder, and pickles unless `use_safetensors` is False."""
-    folder = source / subfolder
-    for index in [*folder.glob("model.safetensors.index*.json"), *folder.glob("pytorch_model.bin.index*.json")]:
-        for shard in _shards(index):
-            if not isinstance(shard, str) or Path(shard).name != shard or shard == "..":
-                raise ValueError(f"'{index}' points outside its folder, to {str(shard)[:80]!r}: refused")
-    pickles = sorted(folder.glob("pytorch_model*.bin*"))
-    if use_safetensors is None and pickles and not any(folder.glob("*.safetensors*")):
-        raise ValueError(
-            f"'{pickles[0]}' is pickled, and pickles can run code: save it as safetensors, "
-            "or allow to read its tensors alone with use_safetensors=False"
-        )
-    homes = [source.resolve()]
-    if homes[0].parent.name == "snapshots":  # the Hub's cache: a snapshot is links to blobs
-        homes.append(homes[0].parents[1] / "blobs")
-    for file in [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.json")]:
-        if not any(file.resolve().is_relative_to(home) for home in homes):
-            raise ValueError(f"'{file}' is a link out of its folder: refused, put the file itself there")
-
-
-def _shards(index: Path) -> Iterable[Any]:
-    try:
-        return list(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"'{index}' is not an index of shards ({type(error).__name__}): download it again") from error
-
-
-def _refuse_bad_headers(model: Any, files: list[str], *, any_size: bool) -> None:
-    """Compare what the files say of their tensors with a model on the meta device, before anything is allocated."""
-    expected, held = model.state_dict(), 0
-    for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                slices = {name: file.get_slice(name) for name in file.keys()}
-                kinds = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
-        except SafetensorError as error:
-            raise ValueError(f"'{path}' is not a whole safetensors file ({error}): download it again") from error
-        for name, (dtype, shape) in kinds.items():
-            held += math.prod(shape)
-            whole = name in expected and not expected[name].is_floating_point()
-            if not whole and not dtype.startswith(("F", "BF", "C")):
-                raise ValueError(f"'{path}': weight {name} is {dtype}, not floating point: the checkpoint is damaged")
-    wanted = sum(tensor.numel() for tensor in expected.values())
-    if not any_size and wanted > 2 * held + SMALL:
-        raise ValueError(
-            f"'{Path(files[0]).parent}': its config.json describes a model of {wanted} numbers, "
-            f"its weights are {held}: they do not belong together"
-        )
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
+from .checked_loading import one_error
 from .configuration_evf_sam import EvfSamConfig
 from .image_processing_evf_sam import (
     MULTIMODAL_VIEWS,
@@ -104,7 +105,8 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         release = HOOKS.find_release(pretrained_model_name_or_path, **kwargs)
         if release is None:
             _refuse_model_alone(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
-            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+            with one_error(pretrained_model_name_or_path):
+                return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         return cls.from_config(EvfSamConfig(**release.config_dict()), release.tokenizer())
 
     @classmethod
@@ -146,7 +148,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             input_points: per sentence a list of [x, y] in photo pixels.
             input_labels: per sentence a list with 1 (foreground, the default) or 0 (background) for each point.
             input_boxes: per sentence one [x0, y0, x1, y1] in photo pixels.
-            input_masks: (B, P, 1, h, w) logits for the decoder, passed through.
+            input_masks: (B, P, 1, S / 4, S / 4) logits for the decoder, passed through.
             labels: target masks of one photo, (P, H, W) at its size (> 0 is foreground), or a list with one such
                 array or tensor for each photo.
             **kwargs: settings of `EvfSamImageProcessor` and `EvfSamTextKwargs` for this call, flat or as
@@ -192,7 +194,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             inputs.update(_tensors(spatial_prompts(prompts, *sizes)))
         if input_masks is not None:
             inputs["input_masks"] = _input_masks(input_masks)
-            check_masks(inputs["input_masks"].shape, *inputs["input_ids"].shape[:2])
+            check_masks(inputs["input_masks"].shape, *inputs["input_ids"].shape[:2], self.image_processor.image_size)
         if labels is not None:
             labels = labels if isinstance(images, (list, tuple)) else [labels]
             targets = target_masks(labels, sentences, inputs["original_sizes"].tolist())

@@ -89,12 +89,11 @@ class Tokens:
 
     def _ids(self, sentence: str, semantic: bool | None, cut_at: int | None, name: str) -> np.ndarray:
         if not isinstance(sentence, str):
-            raise ValueError(f"{name}: {sentence!r} is not a string")
-        if semantic not in (True, False, None):
-            raise ValueError(f"{name}: semantic must be True or False, got {semantic!r}")
+            raise ValueError(f"{name}: {quoted(sentence)} is not a string")
+        check_flag(name, semantic)
         ids = self._plain_ids(sentence)
         if not ids:
-            raise ValueError(f"{name} has no words: {sentence!r}")
+            raise ValueError(f"{name} has no words: {quoted(sentence)}")
         if semantic and not self.semantic_prompts:
             raise ValueError(f"{name}: this checkpoint was not trained for semantic prompts, leave semantic=False")
         if semantic:
@@ -119,6 +118,12 @@ class Tokens:
         words = (word for word, _ in self.backend.pre_tokenizer.pre_tokenize_str(sentence))
         parts = (part for word in words for part in inside_special.split(word))
         return [token.id for part in parts for token in self.backend.model.tokenize(part)]
+
+
+def check_flag(name: str, semantic: Any) -> None:
+    """Refuses what does not say whether every pixel of a category is asked for; `name` is the sentence's."""
+    if getattr(semantic, "ndim", 0) or semantic not in (True, False, None):
+        raise ValueError(f"{name}: semantic must be True or False, got {quoted(semantic)}")
 
 
 def nesting(images: Any, text: Any) -> Callable[[str, Any], list[list[Any]]]:
@@ -155,9 +160,14 @@ def entries(name: str, values: Any, count: int, unit: str) -> list[Any]:
     """
     if values is None:
         return [None] * count
-    if getattr(values, "ndim", 1) == 0 or not hasattr(values, "__len__") or len(values) != count:
+    if not has_entries(values) or len(values) != count:
         raise ValueError(f"{name}: give one entry for each {unit}, {count} in all")
     return list(values)
+
+
+def has_entries(values: Any) -> bool:
+    """Whether these are several, in a list or an array."""
+    return hasattr(values, "__len__") and getattr(values, "ndim", 1) > 0 and not isinstance(values, (str, dict))
 
 
 def refuse(missing: str, values: dict[str, Any]) -> None:
@@ -282,20 +292,27 @@ def _spatial_prompt(
 
 def _points(values: Any, size: np.ndarray, name: str) -> np.ndarray:
     """(n, 2) coordinates inside a photo of `size` (width, height), float64."""
-    if values is None or (hasattr(values, "__len__") and len(values) == 0):
+    if values is None or (has_entries(values) and len(values) == 0):
         return np.zeros((0, 2))
     check_depth(f"{name}: input_points", values, "[[x, y], ...]", 2)
     return _inside(values, size, f"{name}: points")
 
 
-def _numbers(values: Any) -> np.ndarray | None:
-    """An array of numbers, whatever they stand in; None for words, flags, and what no number of the machine can be."""
+def _array(values: Any) -> np.ndarray | None:
+    """An array of whatever they stand in; None for what cannot be one."""
     try:
         if hasattr(values, "detach"):
             values = values.detach().cpu()
             values = values.double() if values.is_floating_point() else values
-        array = np.asarray(values)
+        return np.asarray(values)
     except (TypeError, ValueError, RuntimeError, OverflowError):  # of ragged lists, or tensors without values
+        return None
+
+
+def _numbers(values: Any) -> np.ndarray | None:
+    """An array of numbers, whatever they stand in; None for words, flags, and what no number of the machine can be."""
+    array = _array(values)
+    if array is None:
         return None
     flags = any(isinstance(value, (bool, np.bool_)) for value in _leaves(values))
     return array.astype(np.float64) if array.dtype.kind in "iuf" and not flags else None
@@ -341,10 +358,11 @@ def _point_labels(values: Any, count: int, name: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def check_masks(shape: tuple[int, ...], num_photos: int, num_sentences: int) -> None:
-    """Refuse masks for the decoder to start from unless they are (B, P, 1, h, w)."""
-    if len(shape) != 5 or shape[:3] != (num_photos, num_sentences, 1):
-        raise ValueError(f"input_masks {tuple(shape)} must have the shape ({num_photos}, {num_sentences}, 1, h, w)")
+def check_masks(shape: tuple[int, ...], num_photos: int, num_sentences: int, view_size: int) -> None:
+    """Refuse masks for the decoder to start from unless they are (B, P, 1, S / 4, S / 4)."""
+    wanted = (num_photos, num_sentences, 1, view_size // 4, view_size // 4)
+    if tuple(shape) != wanted:
+        raise ValueError(f"input_masks {tuple(shape)} must have the shape {wanted}, as pred_masks have it")
 
 
 def target_masks(labels: Any, sentences: list[list[str]], sizes: list[list[int]]) -> list[np.ndarray]:
@@ -358,7 +376,9 @@ def target_masks(labels: Any, sentences: list[list[str]], sizes: list[list[int]]
     for photo, (masks, row, size) in enumerate(rows):
         target = np.zeros((len(row), *size), dtype=bool)
         for index, mask in enumerate(entries(f"labels, photo {photo}", masks, len(row), "sentence")):
-            mask = np.asarray(mask)
+            mask = _array(mask)
+            if mask is None or mask.dtype.kind not in "biuf":
+                raise ValueError(f"{where(photo, index)}: a label is an array of numbers")
             if mask.shape != tuple(size):
                 raise ValueError(f"{where(photo, index)}: label {mask.shape} must have the photo's size {tuple(size)}")
             target[index] = mask > 0

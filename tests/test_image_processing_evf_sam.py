@@ -164,10 +164,11 @@ def test_preprocess_refuses(images, options, message):
     ("settings", "message"),
     [
         ({"image_layout": "crop"}, "image_layout 'crop' is unknown: use one of pad, stretch"),
-        ({"size": 0}, "size must be one side of at least 1"),
-        ({"image_size": 0}, "size must be one side of at least 1"),
-        ({"size": {"longest_edge": 1024}}, "size must be one side of at least 1, or two equal ones, got"),
-        ({"multimodal_image_size": -1}, "multimodal_image_size must be at least 1, or 0 for none, got -1"),
+        ({"size": 0}, "size must be one side of 1 to 4096"),
+        ({"size": 10_000}, "size must be one side of 1 to 4096"),
+        ({"image_size": 0}, "size must be one side of 1 to 4096"),
+        ({"size": {"longest_edge": 1024}}, "size must be one side of 1 to 4096, or two equal ones, got"),
+        ({"multimodal_image_size": -1}, "multimodal_image_size must be 1 to 4096, or 0 for none, got -1"),
     ],
 )
 def test_settings_are_checked(settings, message):

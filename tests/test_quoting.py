@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from modeling_evf_sam.quoting import LENGTH, quoted
@@ -24,8 +25,20 @@ for _ in range(10_000):
         (json.loads("1" * 3000), "1111"),
         (1 << 100_000, "a very long int"),
         ({"a": {"b": 1}}, "{'a': {'b': 1}}"),
+        (np.ones((2, 2)), "array([[1., 1.], [1., 1.]])"),
     ],
-    ids=["number", "text", "control characters", "long text", "deep", "shared", "long number", "longer", "mapping"],
+    ids=[
+        "number",
+        "text",
+        "control characters",
+        "long text",
+        "deep",
+        "shared",
+        "long number",
+        "longer",
+        "mapping",
+        "array",
+    ],
 )
 def test_a_value_is_shown_shortly(value, expected):
     assert quoted(value).startswith(expected)

@@ -9,7 +9,7 @@ from typing import Any
 from modeling_evf_sam.quoting import quoted
 
 MAX_BYTES = 2**26  # of a file; the largest of the published ones has two thirds of it
-MAX_COST = 800_000_000  # of all steps; about the bytes that they can take
+MAX_COST = 700_000_000  # of all steps; about the bytes that they can take
 MAX_DEPTH = 20  # of containers within containers; RefCOCO has 5
 MAX_ELEMENTS = 20_000_000  # that a walk through everything sees
 

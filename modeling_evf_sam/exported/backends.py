@@ -50,8 +50,8 @@ def open_openvino(file: Path, dtype: str) -> Run:
 def openvino_core() -> Any:
     """OpenVINO of this process: one that stays.
 
-    Each has signals handled on a stack of its own, which it frees when it goes. Where two go in the order in which they
-    came, the first one's is put back after it was freed, and the next signal, such as Ctrl-C, ends the process.
+    Each has signals handled on a stack of its own, which it frees when it goes. Where two go in the order in which
+    they came, the first one's is put back after it was freed, and the next signal, such as Ctrl-C, ends the process.
     """
     import openvino
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from modeling_evf_sam.inference.arrays import as_numpy, library
-from modeling_evf_sam.prompts_evf_sam import SPATIAL_PROMPTS, entries
+from modeling_evf_sam.prompts_evf_sam import SPATIAL_PROMPTS, check_flag, entries
+from modeling_evf_sam.quoting import quoted
 
 Names = str | Sequence | None  # nested by photo and by sentence: a name or a list of names; or one name for all
 
@@ -125,14 +126,16 @@ def _nested(kind: str, names: Names, sentences: Sequence[Sequence[str]]) -> list
 
 def _asked_alike(names: list[list[str]], flags: Sequence) -> list[list[tuple[str, Any]]]:
     """Each name with the flag of its sentence."""
+    for sentence, flag in enumerate(flags):
+        check_flag(f"sentence {sentence}", flag)
     return [[(name, flag) for name in some] for some, flag in zip(names, flags, strict=True)]
 
 
 def _listed(kind: str, value: Any) -> list[str]:
-    names = [value] if isinstance(value, str) else list(value or ())
-    if not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError(f"{kind}: give a name, a list of names, or None for each sentence, not {value!r}")
-    return names
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"{kind}: give a name, a list of names, or None for each sentence, not {quoted(value)}")
+    return list(names)
 
 
 def _as_sentences(kind: str, values: Sequence | None, sentences: Sequence[Sequence[str]]) -> list[list[Any]]:

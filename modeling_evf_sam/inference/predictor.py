@@ -18,6 +18,8 @@ from modeling_evf_sam.inference.arrays import without_gradients
 from modeling_evf_sam.inference.combining import Names, combine
 from modeling_evf_sam.inference.segmenting import predict
 from modeling_evf_sam.photos import Photo, to_rgb
+from modeling_evf_sam.prompts_evf_sam import entries, has_entries
+from modeling_evf_sam.quoting import quoted
 
 if TYPE_CHECKING:
     from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
@@ -189,10 +191,12 @@ class EvfSamPredictor:
         if isinstance(sentences, str):
             sentences, given = [sentences], (points, point_labels, boxes, any_of, exclude)
             points, point_labels, boxes, any_of, exclude = (None if prompt is None else [prompt] for prompt in given)
-        rows = [list(row or ()) for row in points or [()] * len(sentences)]
+        if not isinstance(sentences, (list, tuple)):
+            raise ValueError(f"sentences must be a string or a list of them, not {type(sentences).__name__}")
+        rows = _rows("points", points, len(sentences))
         wanted = {"mask_threshold": mask_threshold, "present_threshold": present_threshold}
         wanted |= {"instances": instances, "label_map": label_map}
-        labels = _label_rows(point_labels, rows)
+        labels = _rows("point_labels", point_labels, len(sentences), [[1] * len(row) for row in rows])
         prompts = _Prompts(list(sentences), semantic, rows, labels, boxes, any_of, exclude, wanted)
         if photo is not None:
             return self._predict(photo, prompts)
@@ -217,8 +221,10 @@ class EvfSamPredictor:
         if self._prompts is None:
             raise ValueError("there is no prediction to correct: call predict first")
         prompts = copy.deepcopy(self._prompts)
-        if not 0 <= sentence < len(prompts.sentences):
-            raise ValueError(f"there is no sentence {sentence}: the last prediction had {len(prompts.sentences)}")
+        if not isinstance(sentence, int) or not 0 <= sentence < len(prompts.sentences):
+            raise ValueError(
+                f"there is no sentence {quoted(sentence)}: the last prediction had {len(prompts.sentences)}"
+            )
         prompts.points[sentence].append(point)
         prompts.point_labels[sentence].append(label)
         result = self._predict(self._current(), prompts)
@@ -320,13 +326,13 @@ def _of_photo(names: Names) -> Names:
     return None if names is None else [names]
 
 
-def _label_rows(labels: Sequence | None, points: list[list]) -> list[list[int]]:
-    """The labels of each sentence's points; 1 for all of them where there is None."""
-    rows = [None] * len(points) if labels is None else labels
-    return [
-        [1] * len(points[index]) if row is None and index < len(points) else list(row or ())
-        for index, row in enumerate(rows)
-    ]
+def _rows(name: str, values: Any, count: int, default: list[list] | None = None) -> list[list]:
+    """A list for each sentence, the default where there is None."""
+    rows = entries(name, values, count, "sentence")
+    for index, row in enumerate(rows):
+        if row is not None and not has_entries(row):
+            raise ValueError(f"{name} of sentence {index} must be a list, not {quoted(row)}")
+    return [list(row) if row is not None else default[index] if default else [] for index, row in enumerate(rows)]
 
 
 def _identity(model: "AnyModel") -> int:

@@ -122,7 +122,7 @@ def find_release(source: Any, *, use_safetensors: bool | None = None, **options:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
 

@@ -11,10 +11,11 @@ EDITS = st.lists(
 
 def damaged(whole: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     """A file of one kind after some edits."""
-    return st.builds(_edit, whole, EDITS)
+    return st.builds(edited, whole, EDITS)
 
 
-def _edit(content: bytes, edits: list[tuple[str, float, bytes]]) -> bytes:
+def edited(content: bytes, edits: list[tuple[str, float, bytes]]) -> bytes:
+    """The content after edits."""
     for kind, place, new in edits:
         start = int(place * len(content))
         if kind == "set":
