@@ -27,6 +27,7 @@ from evf_sam_cli import (
     serve,
     tokenizer,
     train,
+    verify,
 )
 from evf_sam_cli.paths import printable
 
@@ -71,6 +72,7 @@ app.command("card")(card.run)
 app.command("convert")(convert.run)
 app.command("build")(build.run)
 app.command("tokenizer")(tokenizer.run)
+app.command("verify")(verify.run)
 app.command("bench")(bench.run)
 app.command("export")(export.run)
 

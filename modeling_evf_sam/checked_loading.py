@@ -79,19 +79,27 @@ def _refuse_endless(config: Any, name: str = "") -> None:
         raise ValueError(f"{name} is {config}, expected {MOST_REPEATS} at the most")
 
 
-def refuse_unsafe_files(source: Path, subfolder: str, use_safetensors: bool | None) -> None:
-    """Refuse weights that lie outside of a folder, and pickles unless `use_safetensors` is False."""
+def refuse_pickles(files: Iterable[str], use_safetensors: bool | None) -> None:
+    """Refuse pickled weights, which are not opened yet, unless `use_safetensors` is False."""
+    pickles = [file for file in files if not str(file).endswith(".safetensors")]
+    if pickles and use_safetensors is not False:
+        raise ValueError(
+            f"'{pickles[0]}' is pickled, and pickles can run code: save it as safetensors, "
+            "or allow to read its tensors alone with use_safetensors=False"
+        )
+
+
+def refuse_outer_files(source: Path, subfolder: str) -> None:
+    """Refuse weights and settings that lie outside of a folder.
+
+    Raises:
+        ValueError: an index names a file elsewhere, or a file is a link out of the folder and the Hub's cache.
+    """
     folder = source / subfolder
     for index in [*folder.glob("model.safetensors.index*.json"), *folder.glob("pytorch_model.bin.index*.json")]:
         for shard in _shards(index):
             if not isinstance(shard, str) or Path(shard).name != shard or shard == "..":
                 raise ValueError(f"'{index}' points outside its folder, to {str(shard)[:80]!r}: refused")
-    pickles = sorted(folder.glob("pytorch_model*.bin*"))
-    if use_safetensors is None and pickles and not any(folder.glob("*.safetensors*")):
-        raise ValueError(
-            f"'{pickles[0]}' is pickled, and pickles can run code: save it as safetensors, "
-            "or allow to read its tensors alone with use_safetensors=False"
-        )
     homes = [source.resolve()]
     if homes[0].parent.name == "snapshots":  # the Hub's cache: a snapshot is links to blobs
         homes.append(homes[0].parents[1] / "blobs")

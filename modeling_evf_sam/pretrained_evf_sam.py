@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .checked_loading import one_error, refuse_bad_headers, refuse_unsafe_files
+from .checked_loading import one_error, refuse_bad_headers, refuse_outer_files, refuse_pickles
 
 # A library without these fails here, and loads nothing.
 READ_WEIGHTS = PreTrainedModel._load_pretrained_model
@@ -134,7 +134,7 @@ class StrictLoadingMixin:
         """
         source = pretrained_model_name_or_path
         if source is not None and Path(source).is_dir() and kwargs.get("state_dict") is None:
-            refuse_unsafe_files(Path(source), kwargs.get("subfolder") or "", kwargs.get("use_safetensors"))
+            refuse_outer_files(Path(source), kwargs.get("subfolder") or "")
         if "/" in str(kwargs.get("attn_implementation")):
             raise ValueError("attn_implementation names code on the Hub, which is not run: use eager or sdpa")
         with one_error(source or "what was given"):
@@ -144,8 +144,10 @@ class StrictLoadingMixin:
     def _load_pretrained_model(
         model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        files = [file for file in checkpoint_files or () if str(file).endswith(".safetensors")]
-        if files and state_dict is None and load_config.hf_quantizer is None:
+        files = list(checkpoint_files or ())
+        refuse_pickles(files, load_config.use_safetensors)
+        plain = load_config.use_safetensors is not False and load_config.hf_quantizer is None
+        if files and state_dict is None and plain:
             refuse_bad_headers(model, files, any_size=load_config.ignore_mismatched_sizes)
         return READ_WEIGHTS(model, state_dict, checkpoint_files, load_config, *args, **kwargs)
 

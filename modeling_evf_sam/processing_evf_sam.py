@@ -194,7 +194,9 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
             inputs.update(_tensors(spatial_prompts(prompts, *sizes)))
         if input_masks is not None:
             inputs["input_masks"] = _input_masks(input_masks)
-            check_masks(inputs["input_masks"].shape, *inputs["input_ids"].shape[:2], self.image_processor.image_size)
+            num_photos, num_sentences, _ = inputs["input_ids"].shape
+            side = self.image_processor.image_size
+            check_masks(inputs["input_masks"].shape, num_photos, num_sentences, side)
         if labels is not None:
             labels = labels if isinstance(images, (list, tuple)) else [labels]
             targets = target_masks(labels, sentences, inputs["original_sizes"].tolist())

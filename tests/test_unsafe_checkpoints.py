@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from modeling_evf_sam import EvfSamConfig, EvfSamModel
 from tests.golden import golden_config
+from tests.hub_server import Hub, running, use_hub
 
 
 @pytest.fixture
@@ -34,6 +35,16 @@ def test_pickles_are_read_on_request(folder):
     with pytest.raises(ValueError, match="use_safetensors=False"):
         EvfSamModel.from_pretrained(folder)
     EvfSamModel.from_pretrained(folder, use_safetensors=False)
+
+
+def test_pickles_of_the_hub_are_read_on_request(folder, tmp_path, monkeypatch):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with running(Hub({"someone/model": {"main": folder}})) as hub:
+        use_hub(monkeypatch, hub.url, tmp_path)
+        with pytest.raises(ValueError, match="is pickled, and pickles can run code"):
+            EvfSamModel.from_pretrained("someone/model")
+        EvfSamModel.from_pretrained("someone/model", use_safetensors=False)
 
 
 def test_links_lead_to_blobs_of_the_cache_alone(folder, tmp_path):

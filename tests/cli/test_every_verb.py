@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from evf_sam_cli import app
+from modeling_evf_sam.originals.writing import write_report
 from tests.film_files import squares, write_film
 from tests.miniatures import coco_record, columns, run_lengths, write_json, write_lines, write_photo
 from tests.tiny_recipe import write_tiny_recipe
@@ -55,6 +56,7 @@ RUNS = {
     "convert": ("convert evf-sam --output {out} --verify", ["model.safetensors", "config.json"]),
     "build": ("build --sam sam.pth --beit3 beit3.pth --tokenizer beit3.spm --output {out}", ["model.safetensors"]),
     "tokenizer": ("tokenizer beit3.spm --output {out} --verify", ["tokenizer.json"]),
+    "verify": ("verify converted", []),
 }
 EXTRAS = {  # modules that come with an extra
     "segment-dataset": "ray",
@@ -95,6 +97,8 @@ def place(tmp_path_factory, tiny_checkpoint, original, beit3_spm) -> Path:
         part = {name.removeprefix(prefix): original[name] for name in original if name.startswith(prefix)}
         torch.save(part, folder / file)
     shutil.copy(beit3_spm, folder / "beit3.spm")
+    shutil.copytree(tiny_checkpoint, folder / "converted")
+    write_report(folder / "converted", {})
     return folder
 
 

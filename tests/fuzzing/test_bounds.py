@@ -80,7 +80,6 @@ CHANGES = {  # of a file: the way to a value, and what it becomes
     "side": ("config.json", ("sam_config", "vision_config", "image_size"), 10**6),
     "channels": ("config.json", ("sam_config", "vision_config", "output_channels"), 10**8),
     "view": ("processor_config.json", ("image_processor", "size"), {"height": 10_000, "width": 10_000}),
-    "tokens": ("tokenizer_config.json", ("model_max_length",), {}),
 }
 
 
