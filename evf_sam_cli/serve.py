@@ -24,6 +24,13 @@ def run(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     backend: BackendOption = "torch",
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Compute in replicas of Ray Serve, on one machine or many.")
+    ] = False,
+    replicas: Annotated[int, typer.Option(min=1, help="Replicas, or the least of them.")] = 1,
+    max_replicas: Annotated[
+        int | None, typer.Option(min=1, help="Most replicas, while requests wait.", show_default="as --replicas")
+    ] = None,
 ) -> None:
     """Serves a checkpoint: photos and sentences in, masks out.
 
@@ -38,19 +45,29 @@ def run(
 
     from modeling_evf_sam.serve import check_libraries
 
-    check_libraries()
+    check_libraries(ray=ray)
+    most = max_replicas or replicas
+    if most < replicas or (most > 1 and not ray):
+        raise ValueError("replicas need --ray, and no fewer --max-replicas than --replicas")
     try:
         listener = socket.create_server((host, port))
     except (OSError, OverflowError) as error:
         raise ValueError(f"cannot listen on {host}:{port} ({error}): choose another --host or --port") from None
 
-    from modeling_evf_sam.inference.backends import load
     from modeling_evf_sam.serve.app import build_app
-    from modeling_evf_sam.serve.engine import Engine
 
+    loaded: dict[str, Any] = {"source": source, "device": device, "dtype": dtype, "backend": backend}
     with Console(stderr=True).status("loading"):
-        network, processor = load(source, device, dtype, backend)
-    engine = Engine(network, processor, cache_bytes=cache * 1_000_000, queue_size=queue)
+        if ray:
+            from modeling_evf_sam.serve.on_ray import RayEngine, Settings
+
+            settings = Settings(**loaded, cache_bytes=cache * 1_000_000, replicas=replicas, max_replicas=most)
+            engine: Any = RayEngine(settings, queue_size=queue)
+        else:
+            from modeling_evf_sam.inference.backends import load
+            from modeling_evf_sam.serve.engine import Engine
+
+            engine = Engine(*load(**loaded), cache_bytes=cache * 1_000_000, queue_size=queue)
     _serve(build_app(engine, max_bytes=max_body * 1_000_000, answer_seconds=seconds, token=token), listener)
 
 

@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 try:
     import fcntl
 except ImportError:  # on Windows
@@ -108,8 +106,11 @@ def saving(output: Path, then: str = "start again") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # tokenizers raises a bare Exception, torch a RuntimeError
-        if type(error) is not Exception and not isinstance(error, OSError | RuntimeError | SafetensorError):
+        # torch raises a RuntimeError, safetensors an error of its own, tokenizers a bare Exception
+        if not isinstance(error, OSError | RuntimeError) and type(error).__name__ not in (
+            "SafetensorError",
+            "Exception",
+        ):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise OSError(f"cannot write '{output}' ({reason}): make room, then {then}") from error

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as Upload
 from starlette.exceptions import HTTPException
 
-from modeling_evf_sam.inference.known_limits import photo_warning
 from modeling_evf_sam.photos import decode_photo
 from modeling_evf_sam.serve.concept_segment import ConceptRequest
 from modeling_evf_sam.serve.engine import Answer, Asked, Busy, Engine, UnknownPhoto
@@ -23,12 +22,15 @@ from modeling_evf_sam.serve.figures import Figures, Measured
 from modeling_evf_sam.serve.guard import Guard, TooLarge, TooSlow
 from modeling_evf_sam.serve.messages import MAX_PIXELS, Photo, PhotoQuestion, Question, decode_base64, describe
 
+if TYPE_CHECKING:
+    from modeling_evf_sam.serve.on_ray import RayEngine
+
 DESCRIPTION = "Masks of what sentences name in photos. A photo that was sent once is known by its id."
 STATUS = {Busy: 429, UnknownPhoto: 404, TooLarge: 413, TooSlow: 408, ValueError: 422, TimeoutError: 504}
 
 
 def build_app(
-    engine: Engine,
+    engine: "Engine | RayEngine",
     *,
     max_bytes: int = 40_000_000,
     upload_seconds: float = 60.0,
@@ -61,7 +63,7 @@ def build_app(
 class Server:
     """What the addresses have in common."""
 
-    def __init__(self, engine: Engine, answer_seconds: float):
+    def __init__(self, engine: "Engine | RayEngine", answer_seconds: float):
         self.engine, self.answer_seconds = engine, answer_seconds
         self.figures = Figures(engine)
 
@@ -82,8 +84,7 @@ class Server:
 
     async def ready(self) -> JSONResponse:
         """How many wait, and what the checkpoint cannot do."""
-        config, is_open = self.engine.predictor.model.config, self.engine.is_open
-        warning = photo_warning(config)
+        warning, is_open = self.engine.traits.warning, self.engine.is_open
         more = {} if warning is None else {"warning": warning}
         return JSONResponse({"ready": is_open, "waiting": self.engine.num_waiting, **more}, 200 if is_open else 503)
 
@@ -110,8 +111,7 @@ class Server:
         start = time.perf_counter()
         question = ConceptRequest.model_validate_json(await request.body())
         photo = await run_in_threadpool(decode_base64, question.image.value)
-        semantic = bool(getattr(self.engine.predictor.processor, "semantic_prompts", False))
-        answered = await self._answer(photo, question.asked(semantic))
+        answered = await self._answer(photo, question.asked(self.engine.traits.semantic))
         assert answered.found is not None
         return await run_in_threadpool(question.answer, answered.found, start)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from modeling_evf_sam.inference.known_limits import photo_warning
 from modeling_evf_sam.inference.predictor import EncodedPhoto, EvfSamPredictor, PhotoCache
 from modeling_evf_sam.inference.segmentation import Segmentation
 
@@ -63,6 +64,13 @@ class Asked:
 PER_SENTENCE = ("sentences", "semantic", "points", "point_labels", "boxes", "exclude")
 
 
+class Traits(NamedTuple):
+    """Of a checkpoint: whether it knows prompts for every pixel of a category, and what it is not made for."""
+
+    semantic: bool
+    warning: str | None
+
+
 class Answer(NamedTuple):
     """Which photo it is about, and what was found in it; nothing where nothing was asked."""
 
@@ -105,6 +113,12 @@ class Engine:
         self._open = True
         self._thread = threading.Thread(target=self._work, name="evf-sam-engine", daemon=True)
         self._thread.start()
+
+    @property
+    def traits(self) -> Traits:
+        """What the model is, as far as those who ask must know."""
+        semantic = bool(getattr(self.predictor.processor, "semantic_prompts", False))
+        return Traits(semantic, photo_warning(self.predictor.model.config))
 
     @property
     def num_waiting(self) -> int:

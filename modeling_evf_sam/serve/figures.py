@@ -1,11 +1,15 @@
 """Figures for Prometheus: what was asked, how long it took, and what the engine holds."""
 
 import time
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from modeling_evf_sam.serve.engine import Engine
 from modeling_evf_sam.serve.guard import App, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from modeling_evf_sam.serve.engine import Engine
+    from modeling_evf_sam.serve.on_ray import RayEngine
 
 
 class Figures:
@@ -15,7 +19,7 @@ class Figures:
         engine: of which the gauges tell.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: "Engine | RayEngine"):
         self.registry = CollectorRegistry()
         names = ["path", "status"]
         self.requests = Counter("evf_sam_requests", "Requests answered", names, registry=self.registry)
