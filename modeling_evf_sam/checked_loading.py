@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 SMALL = 2**22  # numbers that may be missing before they are counted by name
 MOST_REPEATS = 1000  # layers, blocks or heads of a model
 REPEATED = ("layers", "depth", "blocks", "heads", "outputs", "stages")
+SIZES = (*REPEATED, "size", "dim", "dims", "channels", "width", "embeddings", "features")
 LONGEST_REASON = 300  # characters
 WRONG_KINDS = (  # what libraries raise for files that are not what they seem
     AttributeError, IndexError, KeyError, OverflowError, RecursionError, SafetensorError, StrictDataclassError,
@@ -63,18 +64,20 @@ class BoundedConfigMixin(CheckedLoadingMixin):
             ValueError: values are of the wrong type, do not fit together, or no file can hold such a model.
         """
         with one_error("config.json"):
-            _refuse_endless(config_dict)
+            _refuse_impossible(config_dict)
             return super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
 
 
-def _refuse_endless(config: Any, name: str = "") -> None:
-    """Refuse a configuration that repeats a part of the model more often than any file can hold."""
+def _refuse_impossible(config: Any, name: str = "") -> None:
+    """Refuse a configuration of negative sizes, or of more layers and the like than any file can hold."""
     if isinstance(config, dict):
         for key, value in config.items():
-            _refuse_endless(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(config, list) and name.endswith(REPEATED):
+            _refuse_impossible(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(config, list):
         for value in config:
-            _refuse_endless(value, name)
+            _refuse_impossible(value, name)
+    elif isinstance(config, int) and config < 0 and name.endswith(SIZES):
+        raise ValueError(f"{name} is {config}, expected 0 at the least")
     elif isinstance(config, int) and name.endswith(REPEATED) and config > MOST_REPEATS:
         raise ValueError(f"{name} is {config}, expected {MOST_REPEATS} at the most")
 

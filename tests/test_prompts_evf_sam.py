@@ -163,7 +163,7 @@ def test_tensors_of_any_kind_are_points(processor, dtype):
     assert torch.equal(processor(WIDE, "dog", input_points=points)["input_points"], expected["input_points"])
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0", True, None, [1], 10**400])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0", True, None, [1], 10**20, 10**400])
 def test_a_threshold_is_a_finite_number(value):
     with pytest.raises(ValueError, match=r"mask_threshold is .*: give a finite number"):
         check_thresholds(mask_threshold=value)

@@ -83,6 +83,7 @@ def test_sizes_are_compared_before_they_are_allocated(folder, monkeypatch):
         ("multimodal_config", "num_hidden_layers", 10**5, "multimodal_config.num_hidden_layers is 100000"),
         ("sam_config", "mask_decoder_config", {"iou_head_depth": 10**9}, "iou_head_depth is 1000000000"),
         ("multimodal_config", "hidden_size", "wide", "hidden_size"),
+        ("sam_config", "vision_config", {"output_channels": -1}, "output_channels is -1, expected 0 at the least"),
         ("multimodal_config", "num_attention_heads", 0, "cannot be used"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from modeling_evf_sam.inference.arrays import as_numpy, library
-from modeling_evf_sam.prompts_evf_sam import SPATIAL_PROMPTS, check_flag, entries
+from modeling_evf_sam.prompts_evf_sam import SPATIAL_PROMPTS, check_flag, check_thresholds, entries
 from modeling_evf_sam.quoting import quoted
 
 Names = str | Sequence | None  # nested by photo and by sentence: a name or a list of names; or one name for all
@@ -44,7 +44,11 @@ class Combination:
 
         Returns:
             Outputs with the combined values for the sentences; and the inputs, in which the names are absent.
+
+        Raises:
+            ValueError: a threshold is no finite number.
         """
+        check_thresholds(mask_threshold=mask_threshold, present_threshold=present_threshold)
         said = {name: outputs[name] for name in WAYS if outputs.get(name) is not None}
         combined = {name: values + 0 for name, values in said.items()}  # copies
         present = np.ones(said["iou_scores"].shape[:2], dtype=bool)
