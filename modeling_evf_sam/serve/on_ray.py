@@ -65,12 +65,22 @@ class Replica:
             import torch
 
             torch.set_num_threads(threads)
-        network, processor = load(settings.source, settings.device, settings.dtype, settings.backend)
-        self.engine = Engine(network, processor, cache_bytes=settings.cache_bytes, queue_size=2 * AT_ONCE)
-        self.name = uuid4().hex
+        self.name, self.mistake = uuid4().hex, None
+        try:
+            loaded = load(settings.source, settings.device, settings.dtype, settings.backend)
+        except (ValueError, OSError) as error:  # to be told by `traits`: Ray would try again, and say less
+            self.mistake = error
+            return
+        self.engine = Engine(*loaded, cache_bytes=settings.cache_bytes, queue_size=2 * AT_ONCE)
 
     async def traits(self) -> Traits:
-        """As `Engine.traits`."""
+        """As `Engine.traits`.
+
+        Raises:
+            ValueError, OSError: the model cannot be loaded.
+        """
+        if self.mistake is not None:
+            raise self.mistake
         return self.engine.traits
 
     async def answer(self, photo: Image.Image | str, photo_id: str, asked: Asked | None) -> tuple[Answer, str, int]:
@@ -89,11 +99,20 @@ class RayEngine:
     Args:
         settings: of the replicas.
         queue_size: requests that may wait.
+
+    Raises:
+        ValueError, OSError: the model cannot be loaded.
     """
 
     def __init__(self, settings: Settings, *, queue_size: int):
+        from ray.exceptions import RayTaskError
+
         self._handle = _start(settings)
-        self.traits: Traits = self._handle.traits.remote().result()
+        try:
+            self.traits: Traits = self._handle.traits.remote().result()
+        except RayTaskError as error:
+            _stop()
+            raise error.cause from None
         self.photos = PhotoCache(settings.cache_bytes)
         self.queue_size = queue_size
         self._asking = ThreadPoolExecutor(queue_size)
@@ -127,13 +146,9 @@ class RayEngine:
 
     def close(self) -> None:
         """Ends when all that was taken is done."""
-        import ray
-        from ray import serve
-
         self.is_open = False
         self._asking.shutdown()
-        serve.shutdown()
-        ray.shutdown()
+        _stop()
 
     def _kept(self, photo_id: str, photo: Image.Image | None = None) -> Image.Image:
         def keep() -> Any:
@@ -187,6 +202,14 @@ def _start(settings: Settings) -> Any:
         graceful_shutdown_timeout_s=60,
     )
     return serve.run(deploy(_told_of_photos()).bind(settings, threads), name="evf-sam", route_prefix=None)
+
+
+def _stop() -> None:
+    import ray
+    from ray import serve
+
+    serve.shutdown()
+    ray.shutdown()
 
 
 def _told_of_photos() -> type[Replica]:

@@ -103,6 +103,14 @@ def test_what_was_taken_is_answered_before_it_ends(server):
     assert not psutil.pid_exists(process.pid)
 
 
+def test_what_cannot_be_loaded_is_one_line():
+    command = [SCRIPT, "serve", "--port", "0", "--ray", "--device", "nosuch"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1].startswith("error: device 'nosuch' cannot be used")
+    assert "Traceback" not in run.stderr
+
+
 @pytest.mark.parametrize("options", [["--replicas", "2"], ["--ray", "--replicas", "3", "--max-replicas", "2"]])
 def test_numbers_that_do_not_fit(options, capsys):
     assert main(["serve", *options]) == 2
