@@ -5,7 +5,6 @@ from modeling_evf_sam.extras import require
 
 def check_libraries(*, ray: bool = False) -> None:
     """Raises a ValueError that names the extra if what serves is missing."""
-    for library in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
-        require(library, extra="serve", what="serve")
-    if ray:
-        require("ray.serve", extra="serve-ray", what="serve --ray")
+    extra, more = ("serve-ray", ["ray.serve"]) if ray else ("serve", [])
+    for library in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", *more):
+        require(library, extra=extra, what="serve")

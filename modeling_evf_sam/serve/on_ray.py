@@ -107,11 +107,12 @@ class RayEngine:
     def __init__(self, settings: Settings, *, queue_size: int):
         from ray.exceptions import RayTaskError
 
-        self._handle = _start(settings)
+        self._name = f"evf-sam-{uuid4().hex[:8]}"  # a cluster may serve others, too
+        self._handle = _start(settings, self._name)
         try:
             self.traits: Traits = self._handle.traits.remote().result()
         except RayTaskError as error:
-            _stop()
+            _stop(self._name)
             raise error.cause from None
         self.photos = PhotoCache(settings.cache_bytes)
         self.queue_size = queue_size
@@ -142,13 +143,15 @@ class RayEngine:
             if not self.is_open or self._underway >= self.queue_size:
                 raise Busy(max(1, self._underway // 8))
             self._underway += 1
-        return self._asking.submit(self._ask, photo, photo_id, asked)
+        answer = self._asking.submit(self._ask, photo, photo_id, asked)
+        answer.add_done_callback(self._is_done)
+        return answer
 
     def close(self) -> None:
         """Ends when all that was taken is done."""
         self.is_open = False
         self._asking.shutdown()
-        _stop()
+        _stop(self._name)
 
     def _kept(self, photo_id: str, photo: Image.Image | None = None) -> Image.Image:
         def keep() -> Any:
@@ -158,31 +161,31 @@ class RayEngine:
 
         return self.photos.get(photo_id, keep).photo  # type: ignore[attr-defined]
 
+    def _is_done(self, answer: "Future[Answer]") -> None:
+        with self._lock:
+            self._underway -= 1
+
     def _ask(self, photo: Image.Image | str, photo_id: str, asked: Asked | None) -> Answer:
         from ray.exceptions import RayActorError, RayTaskError
 
         near = self._handle.options(multiplexed_model_id=photo_id)
-        try:
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    answer, name, count = near.answer.remote(photo, photo_id, asked).result()
-                except RayActorError:  # the replica died; asking has no other effect than the answer
-                    if attempt == ATTEMPTS:
-                        raise
-                except RayTaskError as error:
-                    if not isinstance(error.cause, UnknownPhoto) or not isinstance(photo, str):
-                        raise error.cause from None
-                    photo = self._kept(photo_id)  # another replica has it
-                else:
-                    self._encoded[name] = count
-                    return answer
-            raise UnknownPhoto(f"photo '{photo_id[:80]}' is not here any more: send it again")
-        finally:
-            with self._lock:
-                self._underway -= 1
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                answer, name, count = near.answer.remote(photo, photo_id, asked).result()
+            except RayActorError:  # the replica died; asking has no other effect than the answer
+                if attempt == ATTEMPTS:
+                    raise
+            except RayTaskError as error:
+                if not isinstance(error.cause, UnknownPhoto) or not isinstance(photo, str):
+                    raise error.cause from None
+                photo = self._kept(photo_id)  # another replica has it
+            else:
+                self._encoded[name] = count
+                return answer
+        raise UnknownPhoto(f"photo '{photo_id[:80]}' is not here any more: send it again")
 
 
-def _start(settings: Settings) -> Any:
+def _start(settings: Settings, name: str) -> Any:
     """The handle of the replicas, when they are ready."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -201,14 +204,14 @@ def _start(settings: Settings) -> Any:
         ray_actor_options={"num_gpus": 1} if gpus else {"num_cpus": threads},
         graceful_shutdown_timeout_s=60,
     )
-    return serve.run(deploy(_told_of_photos()).bind(settings, threads), name="evf-sam", route_prefix=None)
+    return serve.run(deploy(_told_of_photos()).bind(settings, threads), name=name, route_prefix=None)
 
 
-def _stop() -> None:
+def _stop(name: str) -> None:
     import ray
     from ray import serve
 
-    serve.shutdown()
+    serve.delete(name)
     ray.shutdown()
 
 
