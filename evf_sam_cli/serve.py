@@ -3,6 +3,7 @@
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,10 @@ def run(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
     cache: Annotated[int, typer.Option(min=0, help="Megabytes of encoded photos to keep.")] = 1000,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder to keep encoded photos in, for good; a recipe's embedding_cache."),
+    ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more are told to come again.")] = 64,
     max_body: Annotated[int, typer.Option(min=1, help="Megabytes of a request at the most.")] = 40,
     seconds: Annotated[float, typer.Option(min=1, help="After which an answer is given up.")] = 120,
@@ -49,6 +54,8 @@ def run(
     most = max_replicas or replicas
     if most < replicas or (most > 1 and not ray):
         raise ValueError("replicas need --ray, and no fewer --max-replicas than --replicas")
+    if embeddings is not None and (backend != "torch" or dtype == "int8"):
+        raise ValueError("--embeddings keeps what torch computes in float32 or bfloat16: leave it out")
     try:
         listener = socket.create_server((host, port))
     except (OSError, OverflowError) as error:
@@ -57,17 +64,18 @@ def run(
     from modeling_evf_sam.serve.app import build_app
 
     loaded: dict[str, Any] = {"source": source, "device": device, "dtype": dtype, "backend": backend}
+    kept: dict[str, Any] = {"cache_bytes": cache * 1_000_000, "embeddings": embeddings and str(embeddings)}
     with Console(stderr=True).status("loading"):
         if ray:
             from modeling_evf_sam.serve.on_ray import RayEngine, Settings
 
-            settings = Settings(**loaded, cache_bytes=cache * 1_000_000, replicas=replicas, max_replicas=most)
+            settings = Settings(**loaded, **kept, replicas=replicas, max_replicas=most)
             engine: Any = RayEngine(settings, queue_size=queue)
         else:
             from modeling_evf_sam.inference.backends import load
             from modeling_evf_sam.serve.engine import Engine
 
-            engine = Engine(*load(**loaded), cache_bytes=cache * 1_000_000, queue_size=queue)
+            engine = Engine(*load(**loaded), **kept, queue_size=queue)
     _serve(build_app(engine, max_bytes=max_body * 1_000_000, answer_seconds=seconds, token=token), listener)
 
 

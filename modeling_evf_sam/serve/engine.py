@@ -4,7 +4,7 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -102,10 +102,20 @@ class Engine:
         processor: the model's own.
         cache_bytes: how much memory encoded photos may take up.
         queue_size: requests that may wait.
+        embeddings: a folder with files of encoded photos, to take them from and add to; for a torch model.
     """
 
-    def __init__(self, model: Any, processor: Any, *, cache_bytes: int, queue_size: int):
-        self.predictor = EvfSamPredictor(model, processor)
+    def __init__(
+        self, model: Any, processor: Any, *, cache_bytes: int, queue_size: int, embeddings: str | None = None
+    ):
+        self._files: Container[Image.Image] = ()
+        if embeddings is None:
+            self.predictor = EvfSamPredictor(model, processor)
+        else:
+            from modeling_evf_sam.serve.embedding_files import PredictorWithFiles  # needs torch
+
+            self.predictor = predictor = PredictorWithFiles(model, processor, embeddings)
+            self._files = predictor.files
         self.photos = PhotoCache(cache_bytes)
         self.encodings = 0  # how often a photo was encoded
         self._waiting: queue.Queue[Job | None] = queue.Queue(queue_size)
@@ -228,7 +238,7 @@ class Engine:
         def encode() -> EncodedPhoto:
             if photo is None:
                 raise UnknownPhoto(f"photo '{jobs[0].photo_id}' is not here any more: send it again")
-            self.encodings += 1
+            self.encodings += photo not in self._files
             return self.predictor.encode(photo)
 
         return self.photos.get(jobs[0].photo_id, encode)

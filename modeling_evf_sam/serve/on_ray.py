@@ -26,6 +26,7 @@ class Settings:
     Attributes:
         source, device, dtype, backend: as `backends.load` takes them.
         cache_bytes: how much memory encoded photos may take up in a replica.
+        embeddings: as `Engine` takes it.
         replicas: at the least.
         max_replicas: at the most; more start while requests wait, and end when they are idle.
     """
@@ -35,6 +36,7 @@ class Settings:
     dtype: str | None
     backend: str
     cache_bytes: int
+    embeddings: str | None = None
     replicas: int
     max_replicas: int
 
@@ -71,7 +73,8 @@ class Replica:
         except (ValueError, OSError) as error:  # to be told by `traits`: Ray would try again, and say less
             self.mistake = error
             return
-        self.engine = Engine(*loaded, cache_bytes=settings.cache_bytes, queue_size=2 * AT_ONCE)
+        kept: dict[str, Any] = {"cache_bytes": settings.cache_bytes, "embeddings": settings.embeddings}
+        self.engine = Engine(*loaded, **kept, queue_size=2 * AT_ONCE)
 
     async def traits(self) -> Traits:
         """As `Engine.traits`.

@@ -56,6 +56,9 @@ class EmbeddingCache:
                 digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         self.folder, self.dtype = Path(folder) / digest.hexdigest()[:32], dtype
 
+    def __contains__(self, photo: object) -> bool:
+        return isinstance(photo, Image.Image) and self._file(photo).exists()
+
     def fill(self, photos: Iterable[Image.Image], model: EvfSamModel, image_processor: EvfSamImageProcessor) -> int:
         """Encode those photos that are not here yet, and return their number.
 
@@ -121,9 +124,9 @@ class CachedProcessor:
         self.views = EvfSamProcessor(image_processor, processor.tokenizer, processor.semantic_prompts)
         self.cache = cache
 
-    def __call__(self, images: list[Image.Image], text: list[list[str]], **kwargs: Any) -> BatchFeature:
+    def __call__(self, images: list[Image.Image], **kwargs: Any) -> BatchFeature:
         """As `EvfSamProcessor`, for lists of photos."""
-        inputs = self.views(images=images, text=text, **kwargs)
+        inputs = self.views(images=images, **kwargs)
         del inputs["pixel_values"]
         inputs["image_embeddings"] = self.cache.load(images)
         return inputs

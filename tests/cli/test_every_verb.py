@@ -141,7 +141,7 @@ def test_a_verb_does_its_work(name, place, environment, tmp_path):
 
 SERVERS = [
     ("demo --model tiny", "", "gradio"),
-    ("serve --port 0 --model tiny", "/health", "alive"),
+    ("serve --port 0 --model tiny --embeddings embeddings", "/health", "alive"),
     ("review found", "", "gradio"),
 ]
 

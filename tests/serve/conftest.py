@@ -38,8 +38,8 @@ def serve(loaded):
 
     running = []
 
-    def start(*, queue_size: int = 64, cache_bytes: int = 100_000_000, **options):
-        engine = Engine(*loaded, cache_bytes=cache_bytes, queue_size=queue_size)
+    def start(*, queue_size: int = 64, cache_bytes: int = 100_000_000, embeddings: str | None = None, **options):
+        engine = Engine(*loaded, cache_bytes=cache_bytes, queue_size=queue_size, embeddings=embeddings)
         config = uvicorn.Config(build_app(engine, **options), port=0, log_level="error", http="h11", access_log=False)
         config.h11_max_incomplete_event_size = 16_384
         server = uvicorn.Server(config)
