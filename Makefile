@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV ?= .venv
+DOORS ?= .venv-doors
 PHOTO ?= docs/sample.png
 SENTENCES ?= "the bottommost object" "the large pink circle below the cyan circle" "the thing left of the pink star"
 OUTPUT ?= demo_masks
@@ -12,7 +13,7 @@ PYTEST = $(VENV)/bin/pytest --numprocesses 2 --dist worksteal
 # Tests of what loads a checkpoint in the default precision.
 DEFAULT_PRECISION = tests/cli tests/demo tests/inference tests/segment_dataset tests/segment_video tests/test_docs.py
 
-.PHONY: demo test fuzz test-bfloat16 test-slow docs style clean
+.PHONY: demo test fuzz test-bfloat16 test-doors test-slow docs style clean
 
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/evf-sam segment $(PHOTO) $(SENTENCES) --output $(OUTPUT)
@@ -33,6 +34,10 @@ fuzz: export EVF_SAM_FUZZ_EXAMPLES ?= 2500
 fuzz: $(VENV)/test.stamp
 	$(PYTEST) tests/fuzzing
 
+# Label tools that cannot be installed beside each other's servers and pages: an environment of their own.
+test-doors: $(DOORS)/test.stamp
+	$(DOORS)/bin/pytest --numprocesses 2 tests/integrations tests/annotations
+
 test-slow: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -m slow
 
@@ -46,7 +51,7 @@ style: $(VENV)/test.stamp
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) $(OUTPUT) build
+	rm -rf $(VENV) $(DOORS) $(OUTPUT) build
 
 $(VENV)/demo.stamp: $(SETTINGS)
 	$(INSTALL) .
@@ -58,4 +63,9 @@ $(VENV)/test.stamp: $(SETTINGS)
 
 $(VENV)/docs.stamp: $(SETTINGS)
 	$(INSTALL) '.[docs]'
+	touch $@
+
+$(DOORS)/test.stamp: setup.cfg pyproject.toml constraints-doors.txt
+	$(PYTHON) -m venv $(DOORS)
+	$(DOORS)/bin/pip install -qq --constraint constraints-doors.txt --editable '.[doors]'
 	touch $@
