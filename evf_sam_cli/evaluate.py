@@ -1,6 +1,6 @@
 """`evf-sam evaluate`: the figures of a checkpoint on a dataset, as a table and as JSON."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,10 +35,15 @@ def run(
         int | None,
         typer.Option("--size", "--limit", min=1, help="Number of photos.", show_default="all; 500 of rendered_scenes"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="For rendered_scenes: another seed, other photos.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of rendered_scenes, and of --absent: another seed, others.")] = 0,
     absent: Annotated[
         float,
-        typer.Option(min=0, max=1, help="For rendered_scenes: share of sentences that one word makes untrue."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of sentences from other photos, about what is not in this one; of rendered_scenes: that one "
+            "word makes untrue.",
+        ),
     ] = 0.0,
     legacy_overlap: Annotated[
         bool,
@@ -98,6 +103,7 @@ def run(
     title = f"{dataset} {split or ''}".strip()
     with joined_processes() as processes:
         samples = _open_dataset(dataset, split, size, seed, absent, legacy_overlap)
+        read = _reader(samples, absent, seed)
         column = published_column(samples, title) if table else None
         photos = min(size or len(samples), len(samples))
         share = processes.share(photos)
@@ -108,7 +114,7 @@ def run(
             part = evaluate_model(
                 network,
                 processor,
-                (samples[index] for index in share),
+                map(read, share),
                 batch_size=batch_size,
                 progress=lambda items: _track(items, title, len(share)) if processes.rank == 0 else items,
             )
@@ -116,7 +122,7 @@ def run(
             if result is None:
                 return
             if folder is not None:
-                _write_dump(result, samples, folder, WORST if worst is None else worst)
+                _write_dump(result, read, folder, WORST if worst is None else worst)
     if json_path is not None:
         of_photos = max(photos, SCENES) if dataset == "rendered_scenes" else len(samples)
         about = {"model": model, "dataset": dataset, "split": split, "photos": photos, "of_photos": of_photos}
@@ -144,9 +150,20 @@ def _open_dataset(
             raise ValueError("--legacy-overlap is for datasets refer:... and hub:... alone")
         count = size or SCENES
         return Scenes(split or "", count, sentences_per_scene=SENTENCES_PER_SCENE, absent=absent, seed=seed)
-    if absent:
-        raise ValueError("--absent is for rendered_scenes alone")
     return open_dataset(name, split, legacy_overlap=legacy_overlap)
+
+
+def _reader(
+    samples: "RenderedScenes | ReferringDataset", absent: float, seed: int
+) -> "Callable[[int], ReferringSample]":
+    from modeling_evf_sam.data.referring_dataset import ReferringDataset
+
+    if not absent or not isinstance(samples, ReferringDataset):  # scenes are drawn with untrue sentences
+        return samples.__getitem__
+
+    import numpy as np
+
+    return lambda index: samples.draw(index, negatives=absent, rng=np.random.default_rng((seed, index)))
 
 
 def _track(items: "Iterable[ReferringSample]", title: str, total: int) -> "Iterable[ReferringSample]":
@@ -168,13 +185,13 @@ def _dump_folder(dump: Path | None) -> Iterator[Path | None]:
 
 
 def _write_dump(
-    result: "EvaluationResult", samples: "RenderedScenes | ReferringDataset", folder: Path, worst: int
+    result: "EvaluationResult", read: "Callable[[int], ReferringSample]", folder: Path, worst: int
 ) -> None:
     from modeling_evf_sam.evaluation.dump import write_sentences, write_worst
 
     write_sentences(result, folder / "sentences.jsonl")
     if worst:
-        write_worst(result, samples.__getitem__, folder / "worst.png", count=worst)
+        write_worst(result, read, folder / "worst.png", count=worst)
 
 
 def _check_diagram(path: Path) -> None:

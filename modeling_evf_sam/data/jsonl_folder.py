@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from modeling_evf_sam.data.files import inside, read_map
-from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target
+from modeling_evf_sam.data.referring_dataset import ReferringDataset, Target, naming_words
 from modeling_evf_sam.data.segmentations import draw_segmentation
 from modeling_evf_sam.photos import open_photo
 from modeling_evf_sam.quoting import quoted
@@ -58,7 +58,7 @@ class Line:
                 sentence=text,
                 draw=draw,
                 semantic=self.semantic,
-                categories=frozenset() if self.mask is None else frozenset([text.strip().lower()]),
+                categories=frozenset() if self.mask is None else naming_words(text) or frozenset([text]),
             )
             for text in self.sentences
         ]
@@ -109,7 +109,7 @@ class JsonlDataset(ReferringDataset):
         return photo, [target for line in self.photos[index] for target in line.targets(partial(line.draw, photo))]
 
     def targets(self, index: int) -> list[Target]:
-        """All sentences about a photo; each is a category of its own."""
+        """All sentences about a photo; the words that say what is meant are its categories."""
         return [target for line in self.photos[index] for target in line.targets(line.draw)]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modeling_evf_sam.data.mirroring import mirrored
 from modeling_evf_sam.data.referring_dataset import ReferringDataset
 from modeling_evf_sam.data.referring_sample import ReferringSample
 
@@ -24,6 +25,7 @@ class DatasetMixture:
         sentences_per_photo: at the most.
         negatives: share of the sentences that give their place to one of another photo of the same dataset, about
             what the photo does not show (see `ReferringDataset.draw`).
+        flips: share of the draws that a mirror shows, with left and right of the sentences exchanged (see `mirrored`).
         seed: another one gives other draws.
 
     Raises:
@@ -39,6 +41,7 @@ class DatasetMixture:
         rates: Sequence[float] | None = None,
         sentences_per_photo: int = 3,
         negatives: float = 0.0,
+        flips: float = 0.0,
         seed: int = 0,
     ) -> None:
         shares = np.asarray([1.0] * len(datasets) if rates is None else rates, dtype=np.float64)
@@ -51,13 +54,15 @@ class DatasetMixture:
             raise ValueError(f"dataset {empty[0]} has no photos: leave it out, or check what was excluded from it")
         if size < 1 or sentences_per_photo < 1:
             raise ValueError(f"size {size} and sentences_per_photo {sentences_per_photo} must be at least 1")
-        if not 0 <= negatives <= 1:
-            raise ValueError(f"negatives is a share of the sentences, from 0 to 1, not {negatives}")
+        for name, share, of in (("negatives", negatives, "sentences"), ("flips", flips, "draws")):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is a share of the {of}, from 0 to 1, not {share}")
         if negatives:
             for dataset in datasets:
                 dataset.categories(0)  # or it says why it does not know them
         self.datasets, self.shares = list(datasets), shares / shares.sum()
-        self.size, self.sentences_per_photo, self.negatives, self.seed = size, sentences_per_photo, negatives, seed
+        self.size, self.sentences_per_photo, self.seed = size, sentences_per_photo, seed
+        self.negatives, self.flips = negatives, flips
 
     def __len__(self) -> int:
         return self.size
@@ -77,5 +82,6 @@ class DatasetMixture:
             photo = int(rng.integers(len(dataset)))
             sample = dataset.draw(photo, max_sentences=self.sentences_per_photo, negatives=self.negatives, rng=rng)
             if sample.sentences:
-                return sample
+                flip = self.flips and rng.random() < self.flips
+                return (mirrored(sample) if flip else None) or sample
         raise ValueError(f"draw {index}: {ATTEMPTS} photos had no sentences: check the labels of the dataset")

@@ -129,11 +129,13 @@ class ReferringDataset(ABC):
         for _ in range(ATTEMPTS):
             others = self.targets(int(rng.integers(len(self))))
             target = others[rng.integers(len(others))] if others else None
-            if target and target.categories and shown.isdisjoint(target.categories) and _says_what(target.sentence):
+            if target and target.categories and shown.isdisjoint(target.categories) and naming_words(target.sentence):
                 empty = partial(np.zeros, (photo.height, photo.width), dtype=bool)
                 return Target(sentence=target.sentence, draw=empty, semantic=target.semantic, kind=ABSENT)
         return None
 
 
-def _says_what(sentence: str) -> bool:
-    return not PLACES.issuperset(re.findall(r"\w+", sentence.lower()))
+def naming_words(sentence: str) -> frozenset[str]:
+    """The words of a sentence that say what is meant, not where; a plural's s is left out."""
+    words = frozenset(re.findall(r"\w+", sentence.lower())) - PLACES
+    return frozenset(word.rstrip("s") or word for word in words)

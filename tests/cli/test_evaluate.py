@@ -43,6 +43,21 @@ def test_json_holds_the_figures_of_evaluate_model(tiny_checkpoint, capsys):
         assert shown in err
 
 
+def test_sentences_of_other_photos(tiny_checkpoint, tmp_path, capsys):
+    for number, name in enumerate(("cat", "dog", "bus")):
+        write_photo(tmp_path / f"{number}.jpg")
+        write_lines(tmp_path, name, [{"image": f"{number}.jpg", "text": f"the {name}", "mask": LEFT}])
+    lines = [json.loads((tmp_path / f"{name}.jsonl").read_text()) for name in ("cat", "dog", "bus")]
+    write_lines(tmp_path, "test", lines)
+    command = ["evaluate", "--model", str(tiny_checkpoint), "--dataset", f"jsonl:{tmp_path}", "--split", "test"]
+    assert main([*command, "--absent", "1", "--dump", str(tmp_path / "dump"), "--json", "-"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["absent"], record["by_kind"].keys()) == (1.0, {"absent"})
+    assert 0 <= record["no_target_accuracy"] <= 1
+    dumped = [json.loads(line) for line in (tmp_path / "dump" / "sentences.jsonl").read_text().splitlines()]
+    assert all(one["sentence"] != line["text"] for one, line in zip(dumped, lines, strict=True))
+
+
 @pytest.mark.parametrize("option", ["--size", "--limit"])
 def test_a_part_of_a_split_is_told_from_the_whole(option, tiny_checkpoint, tmp_path, capsys):
     for number in range(3):

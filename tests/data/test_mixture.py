@@ -66,6 +66,28 @@ def test_item_follows_from_seed_and_index_alone():
         assert pool.submit(_sentences, mixture, range(10, 20)).result() == first[10:]
 
 
+class _Sides(ReferringDataset):
+    """One photo, its left half white, with one sentence about that."""
+
+    def __len__(self):
+        return 1
+
+    def read(self, index):
+        half = np.array([[True, False]])
+        return Image.fromarray(half.astype(np.uint8) * 255), [Target(sentence="the left half", draw=lambda: half)]
+
+
+def test_a_share_of_the_draws_is_flipped():
+    sides = [DatasetMixture([_Sides()], size=200, flips=flips) for flips in (0.0, 0.5, 1.0)]
+    found = [Counter(mixture[index].sentences[0] for index in range(200)) for mixture in sides]
+    assert found[0] == {"the left half": 200} and found[2] == {"the right half": 200}
+    assert found[1]["the right half"] == pytest.approx(100, abs=25)
+    for index in range(20):
+        sample = sides[1][index]
+        assert np.array_equal(np.asarray(sample.photo) > 0, sample.masks[0])
+        assert sample.masks[0, 0, 0] == ("left" in sample.sentences[0])
+
+
 def test_photos_without_sentences_are_drawn_again():
     class Sparse(_Numbers):
         def read(self, index):
