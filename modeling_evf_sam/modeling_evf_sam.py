@@ -82,7 +82,7 @@ class EvfSamPreTrainedModel(LoadReleaseMixin, StrictLoadingMixin, PushCodeMixin,
     accepts_loss_kwargs = False  # the loss is a mean over the masks of a batch, whatever the accumulation
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["Beit3Layer", "EvfSamVisionLayer"]  # noqa: RUF012
+    _no_split_modules: Any = ["Beit3Layer", "EvfSamVisionLayer"]  # noqa: RUF012
     # The Fourier matrices: in bfloat16 the codes of positions are off by up to 0.14.
     _keep_in_fp32_modules_strict = {"positional_embedding"}  # noqa: RUF012
     _can_record_outputs = {"hidden_states": Beit3Layer, "attentions": Beit3Attention}  # noqa: RUF012
@@ -103,6 +103,8 @@ class EvfSamModel(EvfSamPreTrainedModel):
         self.sam.prompt_encoder.shared_embedding.requires_grad_(False)  # random codes, never trained
         self.presence_head = presence_head(config, self.sam.mask_decoder)
         self.post_init()
+        # FSDP refuses a name that no part has; some parts took the place of transformers' own.
+        self._no_split_modules &= {type(module).__name__ for module in self.modules()}
 
     @property
     def family(self) -> SamFamily:

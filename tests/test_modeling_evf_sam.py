@@ -398,3 +398,11 @@ def test_flash_attention_is_for_the_encoder_alone(model, tmp_path):
         EvfSamModel.from_pretrained(tmp_path, attn_implementation={"multimodal_config": "flash_attention_2"})
     with pytest.raises(ValueError, match="does not support Flash Attention"):
         EvfSamModel.from_pretrained(tmp_path, attn_implementation="flash_attention_2")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_parts_that_stay_whole_are_there(system):
+    """FSDP and device maps look for these classes; a name that no part has is an error to the former."""
+    model = EvfSamModel(golden_config(**SYSTEMS[system]))
+    assert "Beit3Layer" in model._no_split_modules
+    assert model._no_split_modules <= {type(module).__name__ for module in model.modules()}

@@ -1,6 +1,7 @@
 """Runs a recipe with a `data` section: from annotated photos to a checkpoint."""
 
 import dataclasses
+import json
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 from accelerate import PartialState
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
 from transformers import TrainingArguments
@@ -69,6 +70,7 @@ def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) 
         size=recipe.steps * recipe.batch_size,
         sentences_per_photo=recipe.data.sentences_per_photo,
         negatives=recipe.data.negatives,
+        flips=recipe.data.flips,
         seed=recipe.seed,
     )
     arguments = _arguments(
@@ -82,7 +84,7 @@ def run_finetune(recipe: FinetuneRecipe, output: Path, *, resume: bool = False) 
         views, image_encoder = _with_cache(recipe, arguments, model, processor, photos)
         if recipe.lora is not None:
             add_lora(model, recipe.lora)
-    if recipe.activation_checkpointing:
+    if recipe.activation_checkpointing and not recipe.fsdp:  # which has its own
         new = hasattr(model, "activation_checkpointing_enable")  # since transformers 5.23
         getattr(model, "activation_checkpointing_enable" if new else "gradient_checkpointing_enable")()
     _start_folder(recipe, arguments)
@@ -130,6 +132,8 @@ def _arguments(
         max_grad_norm=recipe.max_grad_norm,
         bf16=_use_bfloat16(recipe),
         deepspeed=_deepspeed_file(recipe.deepspeed),
+        fsdp=bool(recipe.fsdp),
+        fsdp_config=recipe.fsdp and _fsdp_config(recipe.fsdp, recipe.activation_checkpointing),
         ddp_find_unused_parameters=False,  # what no gradient reaches is frozen
         eval_strategy="steps" if evaluate else "no",
         eval_steps=recipe.eval_every,
@@ -155,6 +159,21 @@ def _deepspeed_file(name: str | None) -> str | None:
     if not path.is_file():
         raise ValueError(f"deepspeed '{name}' is no file: give zero2, zero3, or a DeepSpeed configuration")
     return str(path)
+
+
+def _fsdp_config(name: str, activation_checkpointing: bool) -> dict[str, Any]:
+    """Parameters are gathered for a forward and once more for its backward; checkpoints hold whole tensors."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        raise ValueError("fsdp shards a model over several processes: start them with torchrun, or take it out")
+    config = {"version": 2, "reshard_after_forward": True, "activation_checkpointing": activation_checkpointing}
+    if name == "full_shard":
+        return config
+    try:
+        return config | json.loads(Path(name).read_bytes())
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"fsdp '{name}': give full_shard, or a JSON file of transformers' fsdp_config ({error})"
+        ) from None
 
 
 def _checkpoint_of(recipe: FinetuneRecipe, output: Path, resume: bool) -> Path | None:
@@ -210,10 +229,11 @@ def _with_cache(
         return processor, None
     dtype = getattr(torch, recipe.embedding_dtype)
     cache = EmbeddingCache(recipe.embedding_cache, model, processor.image_processor, dtype)
+    views = 2 if recipe.data.flips else 1  # of each photo
     photos = track(
-        _photos(datasets, arguments, skip=recipe.data.bad_samples == "skip"),
+        _photos(datasets, arguments, views, skip=recipe.data.bad_samples == "skip"),
         "encoding photos",
-        total=sum(len(range(arguments.process_index, len(each), arguments.world_size)) for each in datasets),
+        total=views * sum(len(range(arguments.process_index, len(each), arguments.world_size)) for each in datasets),
         console=Console(stderr=True),
         disable=arguments.process_index > 0,
     )
@@ -226,8 +246,13 @@ def _with_cache(
     return CachedProcessor(processor, cache), image_encoder
 
 
-def _photos(datasets: list[ReferringDataset], arguments: TrainingArguments, *, skip: bool) -> Iterator[Image.Image]:
-    """This process' share of all photos; those that cannot be read are left to the draws to count, if so wished."""
+def _photos(
+    datasets: list[ReferringDataset], arguments: TrainingArguments, views: int, *, skip: bool
+) -> Iterator[Image.Image]:
+    """This process' share of all photos, with two views each the other way round as well.
+
+    Those that cannot be read are left to the draws to count, if so wished.
+    """
     for dataset in datasets:
         for index in range(arguments.process_index, len(dataset), arguments.world_size):
             try:
@@ -237,6 +262,8 @@ def _photos(datasets: list[ReferringDataset], arguments: TrainingArguments, *, s
                     raise
                 continue
             yield photo
+            if views == 2:
+                yield ImageOps.mirror(photo)
 
 
 def _save_model(trainer: ReferringTrainer, recipe: FinetuneRecipe, output: Path) -> None:
@@ -244,6 +271,8 @@ def _save_model(trainer: ReferringTrainer, recipe: FinetuneRecipe, output: Path)
     with saving(output / "model", THEN):
         if recipe.lora is not None:
             merge_lora(trainer.model, output / "adapter")
+        if trainer.is_fsdp_enabled:  # whose checkpoints may be in shards
+            trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
         with whole_folder(output / "model") as folder:
             trainer.save_model(str(folder))
             (folder / "training_args.bin").unlink(missing_ok=True)

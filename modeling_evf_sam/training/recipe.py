@@ -45,6 +45,9 @@ class DataSettings:
         sentences_per_photo: at the most.
         negatives: share of the sentences that give their place to one of another photo of the same dataset, about what
             the photo does not show; 0.5 for as many as are there.
+        flips: share of the photos that are shown the other way round, with "left" and "right" exchanged in their
+            sentences; for English alone. A sentence with a number, writing or a person's own side leaves its photo as
+            it is.
         include_held_out: train on photos that a RefCOCO benchmark tests on, as the paper does.
         bad_samples: "stop" at a file that cannot be read, or "skip" it and count it.
     """
@@ -55,6 +58,7 @@ class DataSettings:
     validation_photos: int | None = None
     sentences_per_photo: int = 3
     negatives: float = 0.0
+    flips: float = 0.0
     include_held_out: bool = False
     bad_samples: Literal["stop", "skip"] = "stop"
 
@@ -103,6 +107,7 @@ class FinetuneRecipe:
         embedding_dtype: of the files in it.
         lora: train low-rank changes of the multimodal encoder instead of the whole.
         deepspeed: "zero2", "zero3", or the path of a DeepSpeed configuration.
+        fsdp: "full_shard", or the path of a JSON file with transformers' `fsdp_config`: FSDP2 over all processes.
         eval_every: steps between evaluations; one more follows the last step.
         eval_batch_size: photos that one process scores at a time.
         save_every: steps between checkpoints.
@@ -133,6 +138,7 @@ class FinetuneRecipe:
     embedding_dtype: Literal["float32", "bfloat16"] = "float32"
     lora: LoraSettings | None = None
     deepspeed: str | None = None
+    fsdp: str | None = None
     eval_every: int = count(default=1000)
     eval_batch_size: int = count(default=8)
     save_every: int = count(default=500)
@@ -152,6 +158,11 @@ class FinetuneRecipe:
             raise ValueError(
                 "an embedding_cache needs a frozen image encoder: take image_encoder out of trained_parts"
             )
+
+    def validate_sharding(self) -> None:
+        """One way to shard at a time; what LoRA trains is too little for it."""
+        if self.fsdp and (self.deepspeed or self.lora):
+            raise ValueError(f"fsdp goes without {'deepspeed' if self.deepspeed else 'lora'}: take one of them out")
 
     def micro_batches(self, processes: int) -> int:
         """Micro-batches that each of the processes computes for a step.

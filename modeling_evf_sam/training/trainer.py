@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate.utils import gather_object
+from accelerate import PartialState
+from accelerate.utils import DistributedType, gather_object
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import Trainer
@@ -48,6 +49,13 @@ class ReferringTrainer(Trainer):
         trained = [name for name, value in self.model.named_parameters() if value.requires_grad]
         self.learns_masks = not all(name.startswith("presence_head.") for name in trained)
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Also let FSDP work without GPUs, where accelerate leaves its plugin aside."""
+        state = PartialState()
+        if self.args.fsdp and state.distributed_type == DistributedType.MULTI_CPU:
+            state.distributed_type = DistributedType.MULTI_GPU  # which it makes FSDP of
+        super().create_accelerator_and_postprocess()
+
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Train on one micro-batch, after a look at what was wrong with its samples.
 
@@ -86,7 +94,8 @@ class ReferringTrainer(Trainer):
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Score the evaluation photos at their own size; each process takes its share, and none is counted twice."""
-        shares = 1 if is_deepspeed_zero3_enabled() else self.args.world_size  # its forwards need all processes
+        sharded = self.is_fsdp_enabled or is_deepspeed_zero3_enabled()
+        shares = 1 if sharded else self.args.world_size  # whose forwards need all processes
         photos = range(self.args.process_index % shares, len(self.eval_dataset), shares)
         with self.compute_loss_context_manager():
             result = evaluate_model(

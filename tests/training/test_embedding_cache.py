@@ -14,6 +14,7 @@ from modeling_evf_sam.training.finetune import run_finetune
 from modeling_evf_sam.training.freezing import freeze_all_but
 from modeling_evf_sam.training.recipe import load_finetune_recipe
 from tests.golden import GOLDEN_ENCODER, SYSTEMS, golden_config
+from tests.training.conftest import SIZES
 
 PHOTOS = [Image.new("RGB", (20, 14), colour) for colour in ("red", "blue")]
 
@@ -48,6 +49,16 @@ def test_the_same_run_without_the_encoder_in_memory(write_recipe, tmp_path, tiny
     for folder in (cached, tmp_path / "run" / "checkpoint-6"):
         whole = EvfSamModel.from_pretrained(folder).sam.vision_encoder.state_dict()
         assert all(torch.equal(whole[name], start[name]) for name in start)
+
+
+def test_both_views_of_a_photo_that_may_be_flipped(write_recipe, tmp_path):
+    flips = {"data": {"flips": 0.5}, "steps": 3}
+    run_finetune(load_finetune_recipe(write_recipe(**flips)), tmp_path / "plain")
+    cache = tmp_path / "cache"
+    run_finetune(load_finetune_recipe(write_recipe(**flips, embedding_cache=str(cache))), tmp_path / "run")
+    assert losses_of(tmp_path / "run") == pytest.approx(losses_of(tmp_path / "plain"), abs=1.01e-4)
+    photos = len(list(cache.glob("*/??/*.safetensors")))
+    assert photos == 2 * len(SIZES)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

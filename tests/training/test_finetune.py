@@ -120,6 +120,7 @@ def test_what_accumulation_means(write_recipe, tmp_path):
     ("change", "message"),
     [
         ({"deepspeed": "zero9"}, "deepspeed 'zero9' is no file: give zero2, zero3"),
+        ({"fsdp": "full_shard"}, "fsdp shards a model over several processes: start them with torchrun"),
         ({"model": "evf-sam"}, "a model with fresh weights needs a tokenizer"),
         ({"sam": "sam.pth"}, "sam belong to a preset with fresh weights"),
         ({"trained_parts": ["projector"], "lora": {"rank": 2}}, "add multimodal_encoder to trained_parts"),
@@ -130,6 +131,13 @@ def test_what_cannot_be_trained_leaves_nothing(write_recipe, tmp_path, change, m
     pytest.importorskip("peft", reason="peft is an extra: pip install 'evf-sam[lora]'") if "lora" in change else None
     with pytest.raises((ValueError, OSError), match=message):
         train(write_recipe, tmp_path / "run", **change)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_fsdp_configuration(write_recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="fsdp 'full': give full_shard, or a JSON file of transformers' fsdp_config"):
+        train(write_recipe, tmp_path / "run", fsdp="full", per_device_batch_size=2)
     assert not (tmp_path / "run").exists()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,15 +99,41 @@ def test_a_disk_that_is_full_at_the_end_loses_nothing(write_recipe, tmp_path, mo
     assert weights_of(tmp_path / "run" / "model")
 
 
+def is_close(folder: Path, other: Path) -> bool:
+    """Whether the weights agree to 1e-6 of each tensor's norm; less than 1e-9 is noise around a gradient of zero."""
+    expected = weights_of(other)
+    differences = {name: (value - expected[name]).norm() for name, value in weights_of(folder).items()}
+    bad = {name: value for name, value in differences.items() if value > 1e-6 * expected[name].norm() + 1e-9}
+    assert bad == {}
+    return True
+
+
+SHARDINGS = {"zero2": {"deepspeed": "zero2"}, "zero3": {"deepspeed": "zero3"}, "fsdp": {"fsdp": "full_shard"}}
+ALIKE = {"data": {"sentences_per_photo": 1}, "batch_size": 8, "per_device_batch_size": 2}  # however a batch is cut
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("deepspeed", [None, "zero2"])
-def test_two_processes_learn_what_one_does(write_recipe, tmp_path, deepspeed):
-    if deepspeed:
+@pytest.mark.parametrize("sharding", ["none", *SHARDINGS])
+def test_two_processes_learn_what_one_does(write_recipe, tmp_path, sharding):
+    if sharding.startswith("zero"):
         pytest.importorskip("deepspeed", reason="deepspeed is an extra: pip install 'evf-sam[deepspeed]'")
-    changes = {"data": {"sentences_per_photo": 1}, "batch_size": 8, "per_device_batch_size": 2}
-    recipe = write_recipe(**changes, deepspeed=deepspeed)
+    recipe = write_recipe(**ALIKE, **SHARDINGS.get(sharding, {}))
     finish(start(*TORCHRUN, *COMMAND, recipe, "--output", tmp_path / "two"))
-    alone = load_finetune_recipe(write_recipe(**changes))
-    expected = weights_of(run_finetune(alone, tmp_path / "one"))
-    for name, value in weights_of(tmp_path / "two" / "model").items():
-        assert torch.allclose(value, expected[name], atol=2e-5), name
+    alone = run_finetune(load_finetune_recipe(write_recipe(**ALIKE)), tmp_path / "one")
+    assert is_close(tmp_path / "two" / "model", alone)
+
+
+def test_fsdp_goes_on_from_its_shards(write_recipe, tmp_path):
+    """Two processes, layers that compute their activations again, checkpoints in shards."""
+    (tmp_path / "fsdp.json").write_text('{"state_dict_type": "SHARDED_STATE_DICT"}')
+    changes = {**ALIKE, "fsdp": str(tmp_path / "fsdp.json"), "activation_checkpointing": True}
+    alone = run_finetune(load_finetune_recipe(write_recipe(**ALIKE)), tmp_path / "one")
+    run = tmp_path / "run"
+    command = [*TORCHRUN, *COMMAND, write_recipe(**changes), "--output", run]
+    finish(start(*command))
+    assert is_close(run / "model", alone)
+
+    (run / "model").rename(tmp_path / "whole")
+    shutil.rmtree(run / "checkpoint-6")
+    finish(start(*command, "--resume"))
+    assert is_close(run / "model", tmp_path / "whole")

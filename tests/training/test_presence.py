@@ -181,6 +181,18 @@ def test_a_model_without_a_head_has_none_afterwards(starts, grefcoco, tmp_path):
     assert (model.config.presence, model.config.quality) == (None, None)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # which peft still asks for
+@pytest.mark.parametrize("recipe", ["finetune_own_data", "lora"])
+def test_own_photos_teach_what_is_not_there(starts, own_photos, tmp_path, recipe):
+    """The shipped recipes: sentences of other photos reach the presence head."""
+    pytest.importorskip("peft", reason="peft is an extra: pip install 'evf-sam[lora]'") if recipe == "lora" else None
+    small = ["steps=2", "batch_size=4", "per_device_batch_size=4", "log_every=1", "workers=0"]
+    values = [f"model={starts('evf_sam')}", f"data.root={own_photos}", *small]
+    trained = run_finetune(load_finetune_recipe(recipe, values), tmp_path / "run")
+    assert {"bce", "dice", "presence"} <= losses(tmp_path / "run")[0].keys()
+    assert EvfSamModel.from_pretrained(trained).presence_head is not None
+
+
 @pytest.mark.parametrize(("preset", "tokens"), [("evf-sam", 5), ("evf-sam2", 6)])
 def test_the_head_of_a_full_size_model(preset, tokens):
     """It reads the prompt token and the decoder's own: the score's, SAM-2's for objects, and four masks'."""

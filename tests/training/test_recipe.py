@@ -70,6 +70,12 @@ def test_a_cache_needs_a_frozen_image_encoder(write_recipe):
         load_finetune_recipe(write_recipe(embedding_cache="cache", trained_parts=["image_encoder"]))
 
 
+@pytest.mark.parametrize(("name", "value"), [("deepspeed", "zero2"), ("lora", {"rank": 2})])
+def test_one_way_to_shard_at_a_time(write_recipe, name, value):
+    with pytest.raises(ValueError, match=f"fsdp goes without {name}: take one of them out"):
+        load_finetune_recipe(write_recipe(fsdp="full_shard", **{name: value}))
+
+
 def test_a_batch_that_does_not_divide(write_recipe):
     recipe = load_finetune_recipe(write_recipe(batch_size=128, per_device_batch_size=16))
     with pytest.raises(ValueError, match="batch_size 128 is no multiple of per_device_batch_size 16 x 3 processes"):
