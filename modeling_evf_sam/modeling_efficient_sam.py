@@ -134,7 +134,8 @@ class EfficientSamTwoWayAttentionBlock(SamTwoWayAttentionBlock):
         attended, _ = self.self_attn(query=queries, key=queries, value=queries)
         queries = self.layer_norm1(queries + attended)
 
-        image = keys + key_point_embedding
+        keys, positions = keys.contiguous(), key_point_embedding.contiguous()  # the encoder leaves channels far apart
+        image = keys + positions
         attended, _ = self.cross_attn_token_to_image(query=queries + query_point_embedding, key=image, value=keys)
         queries = self.layer_norm2(queries + attended)
 

@@ -23,7 +23,7 @@ from .modeling_beit3 import Beit3Attention, Beit3Layer
 from .multimodal_encoders import EvfSamProjector, multimodal_encoder
 from .presets import PRESETS
 from .pretrained_evf_sam import LoadReleaseMixin, PushCodeMixin, StrictLoadingMixin
-from .prompts_evf_sam import FULL_VIEW_SENTENCES, at_a_time
+from .prompts_evf_sam import FULL_VIEW_MASKS, FULL_VIEW_SENTENCES, at_a_time
 from .sam_families import SamFamily, as_levels, sam_family
 from .sam_models import (
     MEMORY_TENSORS,
@@ -312,7 +312,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
             present.nonzero()[:, 0],
             prompt_embeds[present],
             prompts,
-            self._chunk_size(prompt_chunk_size, FULL_VIEW_SENTENCES),
+            self._chunk_size(prompt_chunk_size, FULL_VIEW_MASKS),
         )
         output = EvfSamOutput(
             pred_masks=scatter(decoded.masks, present),
@@ -359,10 +359,9 @@ class EvfSamModel(EvfSamPreTrainedModel):
             input_masks=None if "masks" not in prompts else prompts["masks"].to(self.dtype),  # (N, 1, h, w)
         )
         text = prompt_embeds[:, None, None]  # (N, 1, 1, D)
-        positions = self.sam.get_image_wide_positional_embeddings().to(self.dtype)
         masks, scores, *more = self.sam.mask_decoder(
             **self.family.decoder_inputs(levels),
-            image_positional_embeddings=positions.expand(prompt_embeds.shape[0], -1, -1, -1),
+            image_positional_embeddings=self.sam.get_image_wide_positional_embeddings().to(self.dtype),  # of all
             sparse_prompt_embeddings=text if sparse is None else torch.cat([sparse.to(text.dtype), text], dim=2),
             dense_prompt_embeddings=dense,
             multimask_output=multimask_output or best_of_three,

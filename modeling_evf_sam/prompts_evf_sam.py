@@ -20,7 +20,8 @@ SPATIAL_PROMPTS = ("input_points", "input_labels", "input_boxes")
 FULL_VIEW = (
     1024  # pixels; memory that is enough for one photo with a view of this side bounds what is computed at once
 )
-FULL_VIEW_SENTENCES = 8
+FULL_VIEW_SENTENCES = 8  # to read
+FULL_VIEW_MASKS = 4  # to decode; more at a time leave the cache of a CPU
 
 
 def at_a_time(view_size: int, full_size: int = 1) -> int:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
-from transformers import Sam2Model, SamConfig, SamModel
+from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 from transformers import initialization as init
 from transformers.models.sam.modeling_sam import SamPositionalEmbedding
 
@@ -23,6 +23,7 @@ from .modeling_efficient_sam import EfficientSamModel
 from .prompts_evf_sam import PADDING, slices
 from .sam_attention import EvfSamVisionEncoder, without_layers
 from .sam_families import sam_family
+from .two_way_attention import EvfSam2TwoWayBlock, EvfSamTwoWayBlock, use_blocks
 
 # SAM-2's memory of earlier frames, by the names that it has in a model.
 MEMORY_TENSORS = [
@@ -41,6 +42,7 @@ class EvfSamSam1Model(SamModel):
         config._attn_implementation = others._attn_implementation  # as the library chose
         self.config = config
         self.vision_encoder = EvfSamVisionEncoder(config.vision_config)
+        use_blocks(self.mask_decoder, EvfSamTwoWayBlock)
         self.post_init()
 
     @torch.no_grad()
@@ -67,6 +69,10 @@ class SameCodesMixin:
 
 class EvfSamSam2Model(SameCodesMixin, Sam2Model):
     """SAM-2 for photos."""
+
+    def __init__(self, config: Sam2Config):
+        super().__init__(config)
+        use_blocks(self.mask_decoder, EvfSam2TwoWayBlock)
 
 
 def _build_sam2(sam_config: Any, mask_selection: str) -> EvfSamSam2Model:
