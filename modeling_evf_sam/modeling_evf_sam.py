@@ -104,7 +104,7 @@ class EvfSamModel(EvfSamPreTrainedModel):
         self.presence_head = presence_head(config, self.sam.mask_decoder)
         self.post_init()
         # FSDP refuses a name that no part has; some parts took the place of transformers' own.
-        self._no_split_modules &= {type(module).__name__ for module in self.modules()}
+        self._no_split_modules = set(self._no_split_modules) & {type(module).__name__ for module in self.modules()}
 
     @property
     def family(self) -> SamFamily:

@@ -33,7 +33,7 @@ from modeling_evf_sam.training.embedding_cache import CachedProcessor, Embedding
 from modeling_evf_sam.training.freezing import Part, freeze_all_but
 from modeling_evf_sam.training.lora import add_lora, merge_lora
 from modeling_evf_sam.training.recipe import FinetuneRecipe
-from modeling_evf_sam.training.recipe_files import read_settings
+from modeling_evf_sam.training.recipe_files import build, read_settings
 from modeling_evf_sam.training.starting_model import starting_model
 from modeling_evf_sam.training.trainer import ReferringTrainer
 
@@ -183,9 +183,9 @@ def _checkpoint_of(recipe: FinetuneRecipe, output: Path, resume: bool) -> Path |
         raise ValueError(f"'{output}' holds a run: go on with --resume, or choose another --output")
     if not used:
         return None
-    before = read_settings(output / RECIPE_FILE) or {}
-    now = dataclasses.asdict(recipe)
-    changed = [key for key in now if key not in FREE_KEYS and now[key] != before.get(key)]
+    written = build(FinetuneRecipe, read_settings(output / RECIPE_FILE) or {})  # keys that are newer have defaults
+    before, now = dataclasses.asdict(written), dataclasses.asdict(recipe)
+    changed = [key for key in now if key not in FREE_KEYS and now[key] != before[key]]
     if changed:
         raise ValueError(f"'{output}' holds a run with another {', '.join(changed)}: choose another --output")
     return newest_checkpoint(output)

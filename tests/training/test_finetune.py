@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,7 +17,7 @@ from modeling_evf_sam.originals.converting import convert_state_dict, original_s
 from modeling_evf_sam.training.checkpoints import MARKER
 from modeling_evf_sam.training.collate import ReferringCollator
 from modeling_evf_sam.training.draws import Draws
-from modeling_evf_sam.training.finetune import run_finetune
+from modeling_evf_sam.training.finetune import RECIPE_FILE, run_finetune
 from modeling_evf_sam.training.freezing import freeze_all_but
 from modeling_evf_sam.training.recipe import load_finetune_recipe
 from modeling_evf_sam.training.starting_model import starting_model
@@ -81,6 +82,16 @@ def test_two_runs_do_not_mix(write_recipe, tmp_path):
     with pytest.raises(ValueError, match="holds a run with another learning_rate: choose another --output"):
         train(write_recipe, output, steps=1, resume=True, learning_rate=1.0)
     train(write_recipe, output, steps=1, resume=True, log_every=5)
+
+
+def test_a_run_of_before_there_was_a_key_goes_on(write_recipe, tmp_path):
+    output = train(write_recipe, tmp_path / "run", steps=2)
+    written = yaml.safe_load((output / RECIPE_FILE).read_text())
+    del written["fsdp"], written["data"]["flips"]
+    (output / RECIPE_FILE).write_text(yaml.safe_dump(written))
+    shutil.rmtree(output / "model")
+    train(write_recipe, output, steps=2, resume=True)
+    assert (output / "model").exists()
 
 
 def gradients(model: EvfSamModel, loss: Tensor) -> dict[str, Tensor]:
