@@ -26,6 +26,7 @@ from transformers.models.sam.modeling_sam import (
 
 from .configuration_evf_sam import EfficientSamConfig, EfficientSamMaskDecoderConfig
 from .pretrained_evf_sam import StrictLoadingMixin
+from .two_way_attention import TwoWayMixin
 
 PROMPT_SLOTS = 6  # points of every prompt of the original; a box is two of them, its corners
 NO_POINT = -1  # coordinates and label of an empty slot
@@ -117,32 +118,13 @@ class EfficientSamPromptEncoder(nn.Module):
         return codes + embedding(labels - NO_POINT, kinds)
 
 
-class EfficientSamTwoWayAttentionBlock(SamTwoWayAttentionBlock):
+class EfficientSamTwoWayAttentionBlock(TwoWayMixin, SamTwoWayAttentionBlock):
     """SAM's block with another self-attention: always residual, over queries that carry their positions for good."""
 
-    def forward(
-        self,
-        queries: Tensor,
-        keys: Tensor,
-        query_point_embedding: Tensor,
-        key_point_embedding: Tensor,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, P, T, D) and keys (B * P, 1, h * w, D) look at each other; both keep their shapes."""
+    def _attend_to_each_other(self, queries: Tensor, positions: Tensor) -> Tensor:
         if not self.skip_first_layer_pe:
-            queries = queries + query_point_embedding
-        attended, _ = self.self_attn(query=queries, key=queries, value=queries)
-        queries = self.layer_norm1(queries + attended)
-
-        keys, positions = keys.contiguous(), key_point_embedding.contiguous()  # the encoder leaves channels far apart
-        image = keys + positions
-        attended, _ = self.cross_attn_token_to_image(query=queries + query_point_embedding, key=image, value=keys)
-        queries = self.layer_norm2(queries + attended)
-
-        queries = self.layer_norm3(queries + self.mlp(queries))
-
-        attended, _ = self.cross_attn_image_to_token(query=image, key=queries + query_point_embedding, value=queries)
-        return queries, self.layer_norm4(keys + attended), attended
+            queries = queries + positions
+        return queries + self.self_attn(query=queries, key=queries, value=queries)[0]
 
 
 class EfficientSamTwoWayTransformer(SamTwoWayTransformer):

@@ -14,7 +14,7 @@ from transformers.models.sam2.modeling_sam2 import Sam2TwoWayAttentionBlock
 
 
 class TwoWayMixin:
-    """What both families' blocks compute."""
+    """What the blocks of all families compute."""
 
     self_attn: Any
     cross_attn_token_to_image: Any
@@ -46,12 +46,7 @@ class TwoWayMixin:
             **kwargs: not needed.
         """
         keys, positions = keys.contiguous(), key_point_embedding.contiguous()
-        if self.skip_first_layer_pe:
-            queries = self.self_attn(query=queries, key=queries, value=queries)[0]
-        else:
-            placed = queries + query_point_embedding
-            queries = queries + self.self_attn(query=placed, key=placed, value=queries)[0]
-        queries = self.layer_norm1(queries)
+        queries = self.layer_norm1(self._attend_to_each_other(queries, query_point_embedding))
 
         photo = keys + positions
         attended, _ = self.cross_attn_token_to_image(
@@ -62,6 +57,13 @@ class TwoWayMixin:
 
         attended, _ = self.cross_attn_image_to_token(query=photo, key=queries + query_point_embedding, value=queries)
         return queries, self.layer_norm4(keys + attended), attended
+
+    def _attend_to_each_other(self, queries: Tensor, positions: Tensor) -> Tensor:
+        """The tokens, (N, 1, T, D) -> the same."""
+        if self.skip_first_layer_pe:
+            return self.self_attn(query=queries, key=queries, value=queries)[0]
+        placed = queries + positions
+        return queries + self.self_attn(query=placed, key=placed, value=queries)[0]
 
 
 class EvfSamTwoWayBlock(TwoWayMixin, SamTwoWayAttentionBlock):
