@@ -96,7 +96,7 @@ def run(
     ] = None,
     present_threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Least presence of what is taken to be in the photo.")
-    ] = 0.5,
+    ] = 0.4,
     always: Annotated[
         bool, typer.Option("--always", help="A mask for every sentence, there or not.", show_default=False)
     ] = False,

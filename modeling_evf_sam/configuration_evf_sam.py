@@ -176,8 +176,9 @@ class EvfSamConfig(BoundedConfigMixin, PreTrainedConfig):
         semantic_prompts: whether the weights were trained on prompts for every pixel of a category.
         bce_loss_weight: weight of the binary cross-entropy in the loss.
         dice_loss_weight: weight of the dice loss.
-        presence: of the head that says whether what a sentence names is in the photo: its "hidden_size", and the
-            "temperature" that its logits are divided by; None for a model without it.
+        presence: of the head that says whether what a sentence names is in the photo: its "hidden_size", the
+            "temperature" that its logits are divided by, and the "shift" that is added then, default 0; None for a
+            model without it.
         quality: points [score, IoU] of a rising line that turns SAM's scores into IoUs to be expected, from scores
             below all to scores above all; None where it was not measured.
         trained_on: "rendered_scenes" where the weights have seen nothing but drawn shapes.
@@ -291,11 +292,14 @@ class EvfSamConfig(BoundedConfigMixin, PreTrainedConfig):
 
 
 def _check_presence(presence: dict[str, Any]) -> None:
-    size, temperature = presence.get("hidden_size"), presence.get("temperature")
-    if len(presence) != 2 or not isinstance(size, int) or not isinstance(temperature, float):
-        raise ValueError(f"presence is {presence}: give hidden_size, a whole number, and temperature, such as 1.0")
-    if size < 1 or not 0 < temperature < math.inf:
-        raise ValueError(f"presence is {presence}: hidden_size and temperature must be above 0")
+    size, temperature, shift = presence.get("hidden_size"), presence.get("temperature"), presence.get("shift", 0.0)
+    known = set(presence) <= {"hidden_size", "temperature", "shift"}
+    if not (known and isinstance(size, int) and isinstance(temperature, float) and isinstance(shift, float)):
+        raise ValueError(
+            f"presence is {presence}: give hidden_size, a whole number, and temperature, such as 1.0; shift may follow"
+        )
+    if size < 1 or not 0 < temperature < math.inf or not math.isfinite(shift):
+        raise ValueError(f"presence is {presence}: hidden_size and temperature must be above 0, shift a number")
 
 
 def _check_rising(points: list[list[float | int]]) -> None:

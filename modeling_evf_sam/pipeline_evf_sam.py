@@ -64,7 +64,7 @@ class EvfSamPipeline(Pipeline):
                 arguments hold for every photo.
                 mask_threshold: logits above it are the mask; default 0.
                 present_threshold: below this presence a mask is empty, with a model that has a presence head; default
-                0.5.
+                0.4.
                 allow_urls: whether photos may be downloaded; default False.
                 batch_size: photos computed at a time; default 1. num_workers: processes that read the photos of a
                 list or a `Dataset`; default 0.

@@ -21,6 +21,7 @@ from .image_processing_evf_sam import (
 from .photos import Photo
 from .pretrained_evf_sam import HOOKS, PushCodeMixin
 from .prompts_evf_sam import (
+    PRESENT_THRESHOLD,
     SEMANTIC_TOKEN,
     SPATIAL_PROMPTS,
     Tokens,
@@ -209,7 +210,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         inputs: Mapping[str, Any] | None = None,
         mask_threshold: float = 0.0,
         target_sizes: Tensor | Sequence[Sequence[int]] | None = None,
-        present_threshold: float = 0.5,
+        present_threshold: float = PRESENT_THRESHOLD,
     ) -> list[dict[str, Tensor]]:
         """Turns the model's outputs into masks at each photo's size.
 
@@ -255,7 +256,7 @@ class EvfSamProcessor(PushCodeMixin, ProcessorMixin):
         inputs: Mapping[str, Any] | None = None,
         mask_threshold: float = 0.0,
         target_sizes: Tensor | Sequence[Sequence[int]] | None = None,
-        present_threshold: float = 0.5,
+        present_threshold: float = PRESENT_THRESHOLD,
     ) -> list[Tensor]:
         """Turns the model's outputs into a map of indices for each photo.
 

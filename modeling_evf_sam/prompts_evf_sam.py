@@ -16,6 +16,7 @@ from .quoting import quoted
 
 PADDING = -10  # a point, its label, or a box that is not there, as in transformers' SAM
 SEMANTIC_TOKEN = "[semantic]"
+PRESENT_THRESHOLD = 0.4  # below a half: what is asked for is there more often than not
 SPATIAL_PROMPTS = ("input_points", "input_labels", "input_boxes")
 FULL_VIEW = (
     1024  # pixels; memory that is enough for one photo with a view of this side bounds what is computed at once

@@ -120,11 +120,12 @@ class EvfSamPresenceHead(nn.Module):
         width: D of every token.
         hidden_size: of the layer between.
         temperature: what logits are divided by, so that their sigmoid is the share that is there.
+        shift: what is added to them then, to the same end.
     """
 
-    def __init__(self, num_tokens: int, width: int, *, hidden_size: int, temperature: float):
+    def __init__(self, num_tokens: int, width: int, *, hidden_size: int, temperature: float, shift: float = 0.0):
         super().__init__()
-        self.num_tokens, self.temperature = num_tokens, temperature
+        self.num_tokens, self.temperature, self.shift = num_tokens, temperature, shift
         self.fc1 = nn.Linear((1 + num_tokens) * width, hidden_size)
         self.fc2 = nn.Linear(hidden_size, 1)
 
@@ -137,7 +138,7 @@ class EvfSamPresenceHead(nn.Module):
         tokens, _KEPT.tokens = _KEPT.tokens, None
         assert tokens is not None
         features = torch.cat([prompt_embeds[:, None], tokens[:, 0, : self.num_tokens]], dim=1).flatten(1)
-        return self.fc2(self.fc1(features).relu())[:, 0] / self.temperature
+        return self.fc2(self.fc1(features).relu())[:, 0] / self.temperature + self.shift
 
 
 def presence_head(config: EvfSamConfig, mask_decoder: nn.Module) -> Any:

@@ -53,6 +53,8 @@ def test_saved_and_loaded(encoder, tmp_path):
         ({"presence": {"hidden_size": 0, "temperature": 1.0}}, "hidden_size and temperature must be above 0"),
         ({"presence": {"hidden_size": 8, "temperature": 0.0}}, "hidden_size and temperature must be above 0"),
         ({"presence": {"hidden_size": 8, "temperature": float("nan")}}, "hidden_size and temperature must be above 0"),
+        ({"presence": {"hidden_size": 8, "temperature": 1.0, "shift": float("inf")}}, "shift a number"),
+        ({"presence": {"hidden_size": 8, "temperature": 1.0, "shft": 0.0}}, "shift may follow"),
         ({"quality": [[0.0, 0.0]]}, "give two or more points"),
         ({"quality": [[0.0, 0.0], [1.0, float("inf")]]}, "give two or more points"),
         ({"quality": [[0.0, 0.0], [0.0, 1.0]]}, "quality must rise from point to point"),

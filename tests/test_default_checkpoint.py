@@ -101,7 +101,7 @@ def test_masks_in_bfloat16_are_nearly_the_same(model, processor):
 
 
 # Floors a little below what the shipped file reaches.
-FLOORS = {"giou": 0.90, "ciou": 0.92, "attribute": 0.90, "superlative": 0.89, "relation": 0.87, "semantic": 0.90}
+FLOORS = {"giou": 0.90, "ciou": 0.92, "attribute": 0.90, "superlative": 0.89, "relation": 0.86, "semantic": 0.90}
 
 
 def test_held_out_scenes(model, processor):

@@ -41,6 +41,13 @@ def test_post_processing(processor, dtype):
     assert tall["boxes"].tolist() == [[0, 0, 16, 32]]
 
 
+def test_what_is_asked_for_is_there_more_often_than_not(processor):
+    outputs = outputs_of(torch.ones(1, 2, 2, 4, 4), [[[1.0, 2.0], [2.0, 1.0]]])
+    outputs.presence_logits = torch.tensor([[0.41, 0.39]]).logit()
+    (result,) = processor.post_process_referring_segmentation(outputs, processor(WIDE, ["red cup", "dog"]))
+    assert result["present"].tolist() == [True, False]
+
+
 @pytest.mark.parametrize(("threshold", "there"), [(0.5, [True, False]), (0.05, [True, True]), (0.95, [False, False])])
 def test_the_mask_of_what_is_not_there_is_empty(processor, threshold, there):
     outputs = outputs_of(torch.ones(1, 2, 2, 4, 4), [[[1.0, 2.0], [2.0, 1.0]]])

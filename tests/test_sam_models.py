@@ -82,19 +82,26 @@ def test_presence_of_a_sentence_is_the_same_alone_in_a_batch_and_in_another_thre
 
 
 @torch.no_grad()
-def test_the_temperature_divides_the_logits(pair):
+def test_the_temperature_divides_the_logits_and_the_shift_is_added(pair):
     _, model, batch = pair
     cold = copy.deepcopy(model)
     cold.config.presence["temperature"] = cold.presence_head.temperature = 2.0
     torch.testing.assert_close(2 * cold(**batch).presence_logits, model(**batch).presence_logits)
+    cold.presence_head.shift = -1.5
+    present = batch["attention_mask"].any(-1)
+    shifted, plain = (one(**batch).presence_logits[present] for one in (cold, model))
+    torch.testing.assert_close(2 * (shifted + 1.5), plain)
 
 
 @torch.no_grad()
 def test_presence_is_saved_and_loaded(pair, tmp_path):
     _, model, batch = pair
+    model = copy.deepcopy(model)
+    model.config.presence |= {"temperature": 3.0, "shift": -0.5}
+    model.presence_head.temperature, model.presence_head.shift = 3.0, -0.5
     model.save_pretrained(tmp_path)
     again = EvfSamModel.from_pretrained(tmp_path, dtype="float32").eval()
-    assert again.config.presence == {"hidden_size": 8, "temperature": 1.0}
+    assert again.config.presence == {"hidden_size": 8, "temperature": 3.0, "shift": -0.5}
     assert torch.equal(again(**batch).presence_logits, model(**batch).presence_logits)
 
 

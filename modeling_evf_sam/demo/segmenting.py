@@ -24,6 +24,7 @@ from modeling_evf_sam.inference.predictor import EvfSamPredictor
 from modeling_evf_sam.inference.segmentation import Segmentation
 from modeling_evf_sam.inference.video import EvfSamVideoPredictor
 from modeling_evf_sam.photos import open_photo
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD
 from modeling_evf_sam.segment_video.film import Film
 from modeling_evf_sam.segment_video.run import Progress, Summary, segment_video
 from modeling_evf_sam.segment_video.walking import Question
@@ -161,7 +162,7 @@ class SharedModel:
             asked = {
                 "semantic": semantic,
                 "instances": instances,
-                "present_threshold": 0 if always else 0.5,
+                "present_threshold": 0 if always else PRESENT_THRESHOLD,
                 **prompts,
             }
             result = self.predictor.predict(sentences, photo=encoded, **asked)

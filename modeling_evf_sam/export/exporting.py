@@ -20,6 +20,7 @@ from modeling_evf_sam.files import whole_folder, write_json
 from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.photos import Photo
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD
 
 # What the check of a format runs on
 BACKENDS = {"onnx": "onnxruntime", "web": "onnxruntime", "openvino": "openvino", "torch": "torch"}
@@ -106,7 +107,7 @@ def describe(model: EvfSamModel, processor: EvfSamProcessor) -> dict[str, Any]:
         },
         "views": asdict(settings),
         "tokens": tokens,
-        "thresholds": {"mask": 0.0, "present": 0.5},
+        "thresholds": {"mask": 0.0, "present": PRESENT_THRESHOLD},
     }
 
 

@@ -9,6 +9,7 @@ from modeling_evf_sam.exported.arrays import Arrays
 from modeling_evf_sam.exported.views import Views
 from modeling_evf_sam.photos import Photo, rgb_photos
 from modeling_evf_sam.prompts_evf_sam import (
+    PRESENT_THRESHOLD,
     SPATIAL_PROMPTS,
     Tokens,
     check_counts,
@@ -65,7 +66,11 @@ class ExportedProcessor:
         return inputs
 
     def post_process_referring_segmentation(
-        self, outputs: Arrays, inputs: Mapping[str, Any], mask_threshold: float = 0.0, present_threshold: float = 0.5
+        self,
+        outputs: Arrays,
+        inputs: Mapping[str, Any],
+        mask_threshold: float = 0.0,
+        present_threshold: float = PRESENT_THRESHOLD,
     ) -> list[dict[str, np.ndarray]]:
         """As `EvfSamProcessor.post_process_referring_segmentation`."""
         check_thresholds(mask_threshold=mask_threshold, present_threshold=present_threshold)
@@ -79,7 +84,11 @@ class ExportedProcessor:
         return results
 
     def post_process_semantic_segmentation(
-        self, outputs: Arrays, inputs: Mapping[str, Any], mask_threshold: float = 0.0, present_threshold: float = 0.5
+        self,
+        outputs: Arrays,
+        inputs: Mapping[str, Any],
+        mask_threshold: float = 0.0,
+        present_threshold: float = PRESENT_THRESHOLD,
     ) -> list[np.ndarray]:
         """As `EvfSamProcessor.post_process_semantic_segmentation`."""
         check_thresholds(mask_threshold=mask_threshold, present_threshold=present_threshold)

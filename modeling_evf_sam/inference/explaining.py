@@ -9,6 +9,7 @@ from PIL import Image
 from modeling_evf_sam.inference.explanation_figure import explanation_figure
 from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.photos import Photo
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD
 
 if TYPE_CHECKING:
     from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
@@ -47,7 +48,7 @@ def explain(
     sentence: str,
     *,
     semantic: bool = False,
-    present_threshold: float = 0.5,
+    present_threshold: float = PRESENT_THRESHOLD,
 ) -> Explanation:
     """Segments a sentence and all that is left of it without one word, in one forward; the photo is encoded once.
 

@@ -15,6 +15,7 @@ from modeling_evf_sam.files import whole_folder
 from modeling_evf_sam.inference.arrays import as_numpy, without_gradients
 from modeling_evf_sam.inference.drawing import index_picture, labels_figure
 from modeling_evf_sam.photos import Photo
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD
 
 if TYPE_CHECKING:
     from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
@@ -65,7 +66,7 @@ def label_map(
     *,
     semantic: bool = True,
     mask_threshold: float = 0.0,
-    present_threshold: float = 0.5,
+    present_threshold: float = PRESENT_THRESHOLD,
 ) -> LabelMap:
     """Gives each pixel of a photo the category that is surest of it; the photo is encoded once.
 

@@ -18,7 +18,7 @@ from modeling_evf_sam.inference.arrays import without_gradients
 from modeling_evf_sam.inference.combining import Names, combine
 from modeling_evf_sam.inference.segmenting import predict
 from modeling_evf_sam.photos import Photo, to_rgb
-from modeling_evf_sam.prompts_evf_sam import entries, has_entries
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD, entries, has_entries
 from modeling_evf_sam.quoting import quoted
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class EvfSamPredictor:
         any_of: Names = None,
         exclude: Names = None,
         mask_threshold: float = 0.0,
-        present_threshold: float = 0.5,
+        present_threshold: float = PRESENT_THRESHOLD,
         instances: bool = False,
         label_map: bool = False,
     ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from modeling_evf_sam.inference.instances import find_instances
 from modeling_evf_sam.inference.known_limits import check_whole, photo_warning
 from modeling_evf_sam.inference.segmentation import Segmentation
 from modeling_evf_sam.photos import Photo
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD
 
 if TYPE_CHECKING:
     from modeling_evf_sam.inference.backends import AnyModel, AnyProcessor
@@ -27,7 +28,7 @@ def segment(
     any_of: Names = None,
     exclude: Names = None,
     mask_threshold: float = 0.0,
-    present_threshold: float = 0.5,
+    present_threshold: float = PRESENT_THRESHOLD,
     instances: bool = False,
     label_map: bool = False,
     attention: bool = False,
@@ -98,7 +99,7 @@ def predict(
     *,
     names: Combination | None = None,
     mask_threshold: float = 0.0,
-    present_threshold: float = 0.5,
+    present_threshold: float = PRESENT_THRESHOLD,
     instances: bool = False,
     label_map: bool = False,
     **given: Any,

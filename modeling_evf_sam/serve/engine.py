@@ -15,6 +15,7 @@ from PIL import Image
 from modeling_evf_sam.inference.known_limits import photo_warning
 from modeling_evf_sam.inference.predictor import EncodedPhoto, EvfSamPredictor, PhotoCache
 from modeling_evf_sam.inference.segmentation import Segmentation
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD
 
 AT_A_TIME = 64  # sentences that are taken from the queue together
 
@@ -53,7 +54,7 @@ class Asked:
     boxes: list[list[float] | None]
     exclude: list[list[str]]
     instances: bool = False
-    present_threshold: float = 0.5
+    present_threshold: float = PRESENT_THRESHOLD
 
     def joined(self, others: Sequence["Asked"]) -> "Asked":
         """All sentences of several as one."""

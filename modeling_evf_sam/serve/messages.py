@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from modeling_evf_sam.inference.polygons import outlines
 from modeling_evf_sam.photos import decode_photo
+from modeling_evf_sam.prompts_evf_sam import PRESENT_THRESHOLD
 from modeling_evf_sam.serve.engine import Answer, Asked
 
 MAX_SENTENCES, MAX_CHARACTERS, MAX_POINTS = 64, 300, 64
@@ -48,7 +49,7 @@ class Question(Message):
     boxes: list[Box | None] | None = None
     exclude: list[list[Sentence] | None] | None = None
     instances: bool = False
-    present_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    present_threshold: Annotated[float, Field(ge=0, le=1)] = PRESENT_THRESHOLD
     format: Format = "rle"
 
     def asked(self) -> Asked:

@@ -1,3 +1,4 @@
+import inspect
 import json
 import shutil
 
@@ -10,7 +11,8 @@ from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from evf_sam_cli import main
-from modeling_evf_sam import EvfSamModel, EvfSamProcessor
+from evf_sam_cli.segment import run
+from modeling_evf_sam import EvfSamModel, EvfSamPredictor, EvfSamProcessor
 
 SENTENCES = ["the red circle", "Star -- left of the BLUE square!"]
 
@@ -27,6 +29,11 @@ def workplace(tmp_path, monkeypatch):
 @pytest.fixture
 def segment(tiny_checkpoint):
     return lambda *arguments: main(["segment", "--model", str(tiny_checkpoint), *map(str, arguments)])
+
+
+def test_the_command_takes_for_there_what_the_package_does():
+    threshold = inspect.signature(run).parameters["present_threshold"].default
+    assert threshold == inspect.signature(EvfSamPredictor.predict).parameters["present_threshold"].default
 
 
 def _files(folder):

@@ -6,36 +6,42 @@ from modeling_evf_sam import EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.inference.segmenting import segment
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
-from modeling_evf_sam.training.calibration import TEMPERATURES, calibrate, fit_quality, fit_temperature
+from modeling_evf_sam.training.calibration import calibrate, fit_presence, fit_quality
 from tests.golden import golden_config
 
 
-@pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0])
-def test_a_known_temperature_is_recovered(temperature):
+@pytest.mark.parametrize(("temperature", "shift"), [(0.25, 0.0), (1.0, -2.0), (4.0, 3.0)])
+def test_a_known_temperature_and_shift_are_recovered(temperature, shift):
     generator = torch.Generator().manual_seed(0)
     true_logits = 2 * torch.randn(50_000, generator=generator)
     there = torch.rand(50_000, generator=generator) < true_logits.sigmoid()
-    assert fit_temperature(temperature * true_logits, there) == pytest.approx(temperature, rel=0.03)
+    fitted = fit_presence(temperature * (true_logits - shift), there)
+    assert fitted == pytest.approx((temperature, shift), rel=0.03, abs=0.03)
 
 
-def test_the_temperature_by_hand():
-    """Three of four are right at a logit of 2: the sigmoid must be 3/4, so the temperature is 2 / log(3)."""
-    logits, there = torch.tensor([2.0, 2.0, 2.0, 2.0, -2.0]), torch.tensor([1, 1, 1, 0, 0])
-    shares = torch.tensor([2.0] * 4), torch.tensor([1, 1, 1, 0])
-    assert fit_temperature(*shares) == pytest.approx(2 / np.log(3))
-    assert fit_temperature(logits, there) == pytest.approx(2 / np.log(4))
+def test_presence_by_hand():
+    """Three of four are right at a logit of 2, and none of four at -2; Platt counts one more of each kind."""
+    logits, there = torch.tensor([2.0] * 4 + [-2.0] * 4), torch.tensor([1, 1, 1, 0, 0, 0, 0, 0])
+    temperature, shift = fit_presence(logits, there)
+    high, low = (logit / temperature + shift for logit in (2, -2))
+    surely, hardly = 4 / 5, 1 / 7
+    assert 1 / (1 + np.exp(-high)) == pytest.approx((3 * surely + hardly) / 4, abs=1e-4)
+    assert 1 / (1 + np.exp(-low)) == pytest.approx(hardly, abs=1e-4)
 
 
-@pytest.mark.parametrize(("sign", "expected"), [(1, TEMPERATURES[0]), (-1, TEMPERATURES[1])])
-def test_no_fault_and_nothing_but_faults(sign, expected):
-    logits, there = sign * torch.tensor([3.0, 1.0, -1.0]), torch.tensor([True, True, False])
-    assert fit_temperature(logits, there) == pytest.approx(expected)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_fault_and_nothing_but_faults(sign):
+    logits, there = sign * torch.tensor([3.0, 1.0, -1.0, -3.0]), torch.tensor([True, True, False, False])
+    temperature, shift = fit_presence(logits, there)
+    assert shift == pytest.approx(0, abs=1e-3)
+    presence = (logits / temperature + shift).sigmoid().numpy()
+    np.testing.assert_allclose(presence[there], 0.75 if sign > 0 else 0.5, atol=0.2 if sign > 0 else 0.01)
 
 
 @pytest.mark.parametrize("there", [[True, True], [False, False]])
 def test_a_temperature_needs_both_kinds(there):
     with pytest.raises(ValueError, match="of 2 held-out sentences are there: a temperature needs both kinds"):
-        fit_temperature(torch.tensor([1.0, -1.0]), torch.tensor(there))
+        fit_presence(torch.tensor([1.0, -1.0]), torch.tensor(there))
 
 
 @pytest.mark.parametrize(
@@ -100,13 +106,14 @@ def test_a_model_is_calibrated_on_what_it_says(start, tmp_path):
     scores = np.concatenate([result.scores for result in found])
     assert model.config.quality == fit_quality(torch.tensor(scores[there]), torch.tensor(ious[there]))
     presence = torch.tensor(np.concatenate([result.presence for result in found]))
-    temperature = fit_temperature(presence.logit(), torch.tensor(there))
-    assert model.config.presence == {"hidden_size": 8, "temperature": pytest.approx(temperature, rel=1e-3)}
+    temperature, shift = fit_presence(presence.logit(), torch.tensor(there))
+    fitted = {"temperature": pytest.approx(temperature, rel=1e-3), "shift": pytest.approx(shift, rel=1e-3)}
+    assert model.config.presence == {"hidden_size": 8, **fitted}
 
     model.save_pretrained(tmp_path)
     sample, loaded = samples[0], EvfSamModel.from_pretrained(tmp_path, dtype=torch.float32)
     (result,) = segment(loaded, processor, [sample.photo], [sample.sentences], semantic=[sample.semantic])
-    expected = (presence[: len(sample.sentences)].logit() / temperature).sigmoid()
+    expected = (presence[: len(sample.sentences)].logit() / temperature + shift).sigmoid()
     np.testing.assert_allclose(result.presence, expected, rtol=1e-3)
     known, heights = zip(*model.config.quality, strict=True)
     np.testing.assert_allclose(result.quality, np.interp(result.scores, known, heights), atol=1e-5)
@@ -117,7 +124,7 @@ def test_calibrating_twice_changes_nothing(start):
     calibrate(model, processor, samples)
     once = model.config.presence, model.config.quality
     calibrate(model, processor, samples)
-    assert model.config.presence["temperature"] == pytest.approx(once[0]["temperature"], rel=1e-4)
+    assert model.config.presence == pytest.approx(once[0], rel=1e-3, abs=1e-3)
     assert model.config.quality == once[1]
 
 
