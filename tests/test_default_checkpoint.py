@@ -1,6 +1,8 @@
 """What the embedded checkpoint can do, on scenes of its own generator and on flat ones drawn by other means."""
 
 import json
+import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from modeling_evf_sam import DEFAULT_CHECKPOINT, EvfSamModel, EvfSamProcessor
 from modeling_evf_sam.data.referring_sample import ReferringSample
 from modeling_evf_sam.evaluation.evaluator import EvaluationResult, evaluate_model
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes
-from tests.flat_scenes import draw_shape, flat_scene, sentences
+from tests.flat_scenes import draw_shape, flat_scene, sentences, untrue_sentences
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +40,16 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return float((first & second).sum() / (first | second).sum())
 
 
-def flat_samples(count: int, size: tuple[int, int]) -> list[ReferringSample]:
+def flat_samples(count: int, size: tuple[int, int], untrue: bool = False) -> list[ReferringSample]:
+    """With all that can be said of each scene, or with four true and four untrue sentences."""
     samples = []
     for seed in range(count):
         photo, things = flat_scene(seed, size)
-        kinds, texts, semantic, masks = zip(*sentences(things, size), strict=True)
+        said = sentences(things, size)
+        if untrue:
+            parts = [random.Random(seed).sample(part, min(4, len(part))) for part in (said, untrue_sentences(things))]
+            said = [*parts[0], *parts[1]]
+        kinds, texts, semantic, masks = zip(*said, strict=True)
         samples.append(
             ReferringSample(
                 photo=photo, sentences=list(texts), masks=np.stack(masks), semantic=list(semantic), kinds=list(kinds)
@@ -113,6 +120,15 @@ def test_held_out_scenes(model, processor):
 def test_flat_scenes_of_another_program(model, processor, size):
     found = scores(evaluate_model(model, processor, flat_samples(30, size), batch_size=16))
     assert {name: value for name, value in found.items() if value < FLOORS[name]} == {}
+
+
+def test_what_flat_scenes_do_not_show(model, processor):
+    """As many sentences are untrue by one word as are true."""
+    found = evaluate_model(model, processor, flat_samples(60, (256, 256), untrue=True), batch_size=16).overall
+    page = (Path(__file__).parents[1] / "docs" / "trust.md").read_text(encoding="utf-8")
+    assert found["presence_accuracy"] > 0.93
+    (said,) = re.findall(r"(\d+) % of\s+the answers are right", page)
+    assert abs(100 * found["presence_accuracy"] - int(said)) < 1
 
 
 @pytest.mark.parametrize(

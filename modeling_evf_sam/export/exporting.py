@@ -67,10 +67,10 @@ def export(
     if format == "web":
         check_web(metadata["views"]["image_layout"])
     with whole_folder(folder) as staging:
+        if format == "web":  # first, as npm may fail, and graphs take minutes
+            metadata = write_page(staging, metadata)
         for graph in trace(model):
             FORMATS[format][0](graph, staging)
-        if format == "web":
-            metadata = write_page(staging, metadata)
         write_json({"format": format, **metadata}, staging / METADATA)
         processor.tokenizer.backend_tokenizer.save(str(staging / TOKENIZER))
         compared = compare(model, processor, staging, BACKENDS[format])

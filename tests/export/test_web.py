@@ -1,5 +1,6 @@
 """The static page finds in a browser what Python finds."""
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -70,6 +71,20 @@ def upload(page, tmp_path, photo):
     page.evaluate("document.getElementById('answer').textContent = ''")
     page.set_input_files("#file", tmp_path / "photo.png")
     page.wait_for_function("document.getElementById('answer').textContent")
+
+
+def test_npm_fails_before_any_graph_is_made(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="the page needs the extra 'onnx'")
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text("#!/bin/sh\necho npm error network is down >&2\nexit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(npm.parent), prepend=os.pathsep)
+    monkeypatch.setattr("modeling_evf_sam.export.exporting.trace", lambda model: pytest.fail("a graph was made"))
+    parts = (kind.from_pretrained(DEFAULT_CHECKPOINT) for kind in (EvfSamModel, EvfSamProcessor))
+    with pytest.raises(ValueError, match="npm cannot fetch what the page needs: npm error network is down"):
+        export(*parts, tmp_path / "page", "web")
+    assert not (tmp_path / "page").exists()
 
 
 def test_what_others_wrote_lies_beside_the_page(site):
