@@ -1,6 +1,7 @@
 """Files of a dataset: JSON, label maps and photos, with errors that name the file and the entry."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from modeling_evf_sam.photos import MAX_PIXELS, open_photo
 from modeling_evf_sam.quoting import quoted
 
+UNNAMED = ("Cc", "Cs")  # control characters, and halves of others: in no name of a file
 MAP_MODES = ("1", "L", "P", "I", "I;16")
 
 
@@ -20,8 +22,8 @@ def inside(folder: Path, name: Any, where: str) -> Path:
     Raises:
         ValueError: the name is no relative path, or leads out of the folder. `where` says who names it.
     """
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise ValueError(f"{where}: {name!r} is not the name of a file")
+    if not isinstance(name, str) or not name or any(unicodedata.category(letter) in UNNAMED for letter in name):
+        raise ValueError(f"{where}: {quoted(name)} is not the name of a file")
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
         raise ValueError(f"{where}: '{name}' leads out of '{folder}': give a path relative to it")

@@ -159,10 +159,10 @@ def read_line(folder: Path, text: str, where: str) -> Line:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON ({error}): write one object on each line") from None
     if not isinstance(record, dict):
-        raise ValueError(f'{where}: {text.strip():.40} is no object: write {{"image": ..., "text": ..., "mask": ...}}')
+        raise ValueError(f'{where}: {quoted(record)} is no object: write {{"image": ..., "text": ..., "mask": ...}}')
     unknown, missing = sorted(set(record) - FIELDS), sorted(FIELDS - {"semantic"} - set(record))
     if unknown or missing:
-        fault = f"'{unknown[0]}' is unknown" if unknown else f"'{missing[0]}' is missing"
+        fault = f"{quoted(unknown[0])} is unknown" if unknown else f"'{missing[0]}' is missing"
         raise ValueError(f"{where}: {fault}: the fields are image, text, mask and, where you like, semantic")
     semantic = record.get("semantic", False)
     if not isinstance(semantic, bool):

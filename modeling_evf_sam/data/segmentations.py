@@ -50,7 +50,7 @@ def draw_segmentation(segmentation: Any, size: tuple[int, int], *, legacy_overla
 def _draw_polygon(polygon: Any, size: tuple[int, int]) -> np.ndarray:
     try:
         points = np.asarray(polygon, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         points = np.empty((0, 0))
     if points.ndim != 1 or not np.isfinite(points).all():
         raise ValueError(f"is {quoted(polygon)}: give numbers x0, y0, x1, y1, ... or run lengths")

@@ -83,3 +83,8 @@ def test_what_is_wrong_is_named(segmentation, message):
 def test_annotators_round(corner, expected):
     with expected:
         draw_segmentation([[0, 0, corner, 0, corner, 10]], SIZE)
+
+
+def test_a_number_beyond_all_floats():
+    with pytest.raises(ValueError, match=r"part 0 of the segmentation is .*: give numbers x0, y0"):
+        draw_segmentation([[1, 1, 5, 1, 5, 10**400]], (10, 12))
