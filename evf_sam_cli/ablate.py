@@ -21,29 +21,37 @@ def run(
         "runs/ablation"
     ),
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page of tables, and its scores as JSON beside it.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a page of tables, and its scores (JSON) and learning curves (PNG) beside it."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Rows trained side by side.")] = 1,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the ablation: budget.steps=100.")
     ] = None,
 ) -> None:
-    """Trains every row of the paper's Tables 1, 3, 4 and 5 with one budget and several seeds, and scores it.
+    """Trains every row of the paper's Tables 1, 3, 4 and 5 with one budget, and scores it.
 
-    What DIR already holds is not run again. The stages that rows start from are trained first where they are missing,
-    which takes hours on two cores.
+    What DIR already holds is not run again. The weights that rows start from are trained first where they are
+    missing, which takes hours on two cores.
     """
     from modeling_evf_sam.files import whole_file, write_json
     from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
+    from modeling_evf_sam.rendered_scenes.learning_curves import check_matplotlib, draw_learning_curves
     from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
 
+    if report is not None:
+        check_matplotlib()
     ablation = load_ablation(recipe, changes or [])
     run_ablation(ablation, foundation, output, names=rows, jobs=jobs)
     if report is None:
         print(output)
         return
-    scores, data = collect(ablation, output), report.with_suffix(".json")
+    scores = collect(ablation, output)
+    data, curves = report.with_suffix(".json"), report.with_suffix(".png")
     with whole_file(report) as page:
-        page.write_text(write_report(ablation, scores, data.name), encoding="utf-8")
+        page.write_text(write_report(ablation, scores, data.name, curves.name), encoding="utf-8")
     write_json(scores, str(data))
-    print(f"{report}, {data}")
+    draw_learning_curves(ablation.tables, scores, curves)
+    print(f"{report}, {data}, {curves}")

@@ -113,17 +113,24 @@ class EvfSamViltEncoder(ViltModel):
         **kwargs: Any,
     ) -> Tensor:
         """(N, 3, s, s) views, or None for text alone, and (N, L) tokens -> (N, feature_size)."""
+        return self.prompt_feature(*self.encode(multimodal_pixel_values, input_ids, attention_mask))
+
+    def encode(
+        self, pixel_values: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """(N, 3, s, s) views, or None, and (N, L) ids -> image tokens (N, 1 + P, D), sentence tokens (N, L, D)."""
         text = self._embed_text(input_ids)
-        if multimodal_pixel_values is None:
-            return self.prompt_feature(text[:, :0], self._encode(text, attention_mask))
-        image = self._embed_image(multimodal_pixel_values)
+        if pixel_values is None:
+            return text[:, :0], self._encode(text, attention_mask)
+        image = self._embed_image(pixel_values)
         if not self.fused:
-            return self.prompt_feature(self._encode(image, None), self._encode(text, attention_mask))
+            return self._encode(image, None), self._encode(text, attention_mask)
         if attention_mask is not None:
             attention_mask = torch.cat([attention_mask, attention_mask.new_ones(image.shape[:2])], dim=1)
-        tokens = self._encode(torch.cat([text, image], dim=1), attention_mask)
-        split = input_ids.shape[1]
-        return self.prompt_feature(tokens[:, split:], tokens[:, :split])
+        text, image = self._encode(torch.cat([text, image], dim=1), attention_mask).split(
+            [input_ids.shape[1], image.shape[1]], dim=1
+        )
+        return image, text
 
     def _embed_text(self, input_ids: Tensor) -> Tensor:
         """(N, L) -> (N, L, D)."""

@@ -1,4 +1,8 @@
-"""The paper's ablations re-run: every row is trained with one budget and several seeds, then scored."""
+"""The paper's ablations re-run: every row is trained with one budget, then scored.
+
+Rows start from a SAM that knows points and boxes, and from encoders that no referring sentence was shown: each is
+pretrained in its own way on photos and captions, all for the same number of steps.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,14 +11,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import CLIPTokenizer, set_seed
+from transformers import BertTokenizer, CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase, set_seed
 
 from modeling_evf_sam.configuration_evf_sam import EvfSamConfig
 from modeling_evf_sam.evaluation.evaluator import evaluate_model
@@ -23,12 +26,15 @@ from modeling_evf_sam.modeling_evf_sam import EvfSamModel
 from modeling_evf_sam.processing_evf_sam import EvfSamProcessor
 from modeling_evf_sam.rendered_scenes.curriculum.objectives import Drawn, Objective
 from modeling_evf_sam.rendered_scenes.curriculum.positions import init_positions
+from modeling_evf_sam.rendered_scenes.curriculum.pretraining import PRETRAINING, EncoderName
 from modeling_evf_sam.rendered_scenes.curriculum.reading import coverage, union_mask
 from modeling_evf_sam.rendered_scenes.curriculum.recipe import Budget, Recipe, load_recipe
 from modeling_evf_sam.rendered_scenes.curriculum.stages import build_processor, run_recipe, train_stage
 from modeling_evf_sam.rendered_scenes.dataset import RenderedScenes, expression_corpus
 from modeling_evf_sam.training.freezing import PAPERS_PARTS, PARTS, Part
 from modeling_evf_sam.training.recipe_files import build, read_recipe
+
+TOKENIZERS: dict[str, type[PreTrainedTokenizerBase]] = {"clip": CLIPTokenizer, "vilt": BertTokenizer}
 
 
 @strict
@@ -37,12 +43,12 @@ class Row:
     """One system.
 
     Attributes:
-        encoder: "beit3" or "clip".
+        encoder: which of the ablation's `encoders`.
         model: arguments of `EvfSamConfig` in which it differs from the recipe's model.
         train: names from `freezing.PARTS`.
     """
 
-    encoder: Literal["beit3", "clip"] = "beit3"
+    encoder: EncoderName = "beit3"
     model: dict[str, Any] = field(default_factory=dict)
     train: list[Part] = field(default_factory=lambda: list(PAPERS_PARTS))
 
@@ -53,11 +59,10 @@ class Ablation:
     """What `recipes/ablation.yaml` holds.
 
     Attributes:
-        recipe: name of the recipe with the model, the tokenizer and the stages that rows start from.
-        sam_stage: the stage with SAM's weights.
-        beit3_stage: the stage with BEIT-3's weights.
-        contrast: how CLIP's weights are trained.
-        clip: CLIP's configuration.
+        recipe: name of the recipe with the model, the tokenizer and the stages that SAM is trained in.
+        sam_stage: the last of these stages.
+        encoders: name -> configuration of each encoder; what it leaves out is as in the recipe's model.
+        pretraining: how each encoder is trained before any row, by its objective of `pretraining`.
         budget: how every row is trained.
         rows: name -> `Row`.
         tables: for the report: titles, and rows of an encoder, a label, a row's name and the paper's figure.
@@ -67,9 +72,8 @@ class Ablation:
 
     recipe: str
     sam_stage: str
-    beit3_stage: str
-    contrast: Budget
-    clip: dict[str, Any]
+    encoders: dict[EncoderName, dict[str, Any]]
+    pretraining: Budget
     budget: Budget
     rows: dict[str, Row]
     tables: list[dict[str, Any]]
@@ -122,27 +126,6 @@ class SentenceObjective(Objective):
         }
 
 
-class ContrastObjective(Objective):
-    """CLIP's own training: among the photos and sentences of a batch, which belong together?"""
-
-    def trained_modules(self) -> list[nn.Module]:
-        """Both towers."""
-        return [self.model.multimodal_encoder]
-
-    def collate(self, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
-        """One sentence for each photo."""
-        return {**self._text(drawn), **self._views(drawn, "multimodal_pixel_values")}
-
-    def forward(self, multimodal_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy both ways; in place of an IoU, the share of photos that find their sentence."""
-        logits = self.model.multimodal_encoder(
-            pixel_values=multimodal_pixel_values, input_ids=input_ids[:, 0], attention_mask=attention_mask[:, 0]
-        ).logits_per_image
-        own = torch.arange(len(logits), device=logits.device)
-        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-        return {"loss": loss, "intersections": (logits.argmax(1) == own).long(), "unions": torch.ones_like(own)}
-
-
 def run_ablation(
     ablation: Ablation, foundation: Path, output: Path, names: Sequence[str] | None = None, jobs: int = 1
 ) -> None:
@@ -163,14 +146,21 @@ def run_ablation(
     if unknown:
         raise ValueError(f"no rows {', '.join(unknown)}: choose from {', '.join(ablation.rows)}")
     output.mkdir(parents=True, exist_ok=True)
-    lay_foundation(ablation, foundation, output, clip=any(ablation.rows[name].encoder == "clip" for name in names))
-    left = [
-        (name, seed) for seed in ablation.seeds for name in names if read_score(ablation, output, name, seed) is None
+    build_processor(load_recipe(ablation.recipe), foundation / "processor")
+    encoders = {ablation.rows[name].encoder for name in names}
+    jobs_before = [partial(_pretrain, ablation, foundation, output, encoder) for encoder in sorted(encoders)]
+    jobs_before.append(partial(_train_sam, ablation, foundation))
+    rows = [
+        partial(_run_one, ablation, foundation, output, name, seed)
+        for seed in ablation.seeds
+        for name in names
+        if read_score(ablation, output, name, seed) is None
     ]
     threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        for _ in pool.map(partial(_run_one, ablation, foundation, output), left):
-            pass
+        for together in (jobs_before, rows):
+            for future in [pool.submit(job) for job in together]:
+                future.result()
 
 
 def read_score(ablation: Ablation, output: Path, name: str, seed: int) -> dict[str, Any] | None:
@@ -181,30 +171,37 @@ def read_score(ablation: Ablation, output: Path, name: str, seed: int) -> dict[s
 
 
 def _settings(ablation: Ablation, name: str, seed: int) -> dict[str, Any]:
-    row = asdict(ablation.rows[name])
-    budgets = {"budget": asdict(ablation.budget)}
-    if row["encoder"] == "clip":
-        budgets["contrast"] = asdict(ablation.contrast)
-    return {"row": row, "seed": seed, "test_scenes": ablation.test_scenes, **budgets}
+    row = ablation.rows[name]
+    return {
+        "row": asdict(row),
+        "seed": seed,
+        "test_scenes": ablation.test_scenes,
+        "budget": asdict(ablation.budget),
+        "encoder": ablation.encoders[row.encoder],
+        "pretraining": asdict(ablation.pretraining),
+    }
 
 
-def lay_foundation(ablation: Ablation, foundation: Path, output: Path, clip: bool) -> None:
-    """Train the weights that rows start from, where they are missing; those of CLIP only for rows with CLIP."""
+def _train_sam(ablation: Ablation, foundation: Path) -> None:
+    """The stages of the recipe up to that with SAM's weights, where they are missing."""
     recipe = load_recipe(ablation.recipe)
-    for last in (ablation.sam_stage, ablation.beit3_stage):
-        if not _weights(foundation, last).exists():
-            for name in list(recipe.stages)[: list(recipe.stages).index(last) + 1]:
-                run_recipe(recipe, foundation, only=name)
-    weights = _weights(output, "contrast")
-    if clip and not weights.exists():
-        recipe = _row_recipe(ablation, Row(encoder="clip", model={"fusion": "late"}), seed=0)
-        model, processor = _build(recipe, "clip", foundation, output)
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        train_stage(ContrastObjective(model, processor), ablation.contrast, recipe, weights)
+    for name in list(recipe.stages)[: list(recipe.stages).index(ablation.sam_stage) + 1]:
+        run_recipe(recipe, foundation, only=name)
 
 
-def _run_one(ablation: Ablation, foundation: Path, output: Path, task: tuple[str, int]) -> None:
-    name, seed = task
+def _pretrain(ablation: Ablation, foundation: Path, output: Path, encoder: EncoderName) -> None:
+    """The encoder's weights, where they are missing."""
+    weights = _encoder_weights(output, encoder)
+    if weights.exists():
+        return
+    row = Row(encoder=encoder, model={"fusion": "late" if encoder == "clip" else "early"})
+    recipe = _row_recipe(ablation, row, seed=0)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    objective = PRETRAINING[encoder](*_build(recipe, encoder, foundation, output))
+    train_stage(objective, ablation.pretraining, recipe, weights)
+
+
+def _run_one(ablation: Ablation, foundation: Path, output: Path, name: str, seed: int) -> None:
     row, file = ablation.rows[name], _score_file(output, name, seed)
     recipe = _row_recipe(ablation, row, seed)
     model, processor = _build(recipe, row.encoder, foundation, output)
@@ -215,53 +212,63 @@ def _run_one(ablation: Ablation, foundation: Path, output: Path, task: tuple[str
     train_stage(objective, ablation.budget, recipe, file.with_name("weights.safetensors"))
     scenes = RenderedScenes("test", ablation.test_scenes)
     result = evaluate_model(model, processor, (scenes[index] for index in range(len(scenes))))
-    write_json({"settings": _settings(ablation, name, seed), **result.to_dict()}, str(file))
+    record = {"settings": _settings(ablation, name, seed), **result.to_dict(), "curve": _curve(file.parent)}
+    write_json(record, str(file))
+
+
+def _curve(folder: Path) -> list[tuple[int, float]]:
+    """The gIoU of the batches since the last line of a training's log, and that line's step."""
+    lines = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [(line["step"], line["giou"]) for line in lines if "giou" in line]
 
 
 def _row_recipe(ablation: Ablation, row: Row, seed: int) -> Recipe:
     recipe = load_recipe(ablation.recipe)
-    if row.encoder == "clip":
-        recipe.model["multimodal_config"] = ablation.clip
+    recipe.model["multimodal_config"] = ablation.encoders[row.encoder] or recipe.model["multimodal_config"]
     recipe.model |= {"presence": None, **row.model}  # the paper's systems have no such head
     recipe.seed, recipe.workers = seed, 0  # rows side by side keep every core busy
     return recipe
 
 
-def _build(recipe: Recipe, encoder: str, foundation: Path, output: Path) -> tuple[EvfSamModel, EvfSamProcessor]:
+def _build(
+    recipe: Recipe, encoder: EncoderName, foundation: Path, output: Path
+) -> tuple[EvfSamModel, EvfSamProcessor]:
     """A model with fresh weights, and its processor."""
     set_seed(recipe.seed)
     model = EvfSamModel(EvfSamConfig(**recipe.model))
     init_positions(model)
-    tokenizer = build_processor(recipe, foundation / "processor").tokenizer
-    if encoder == "clip":
-        tokenizer = _clip_tokenizer(output / "clip_tokenizer", recipe)
+    if encoder == "beit3":
+        tokenizer = build_processor(recipe, foundation / "processor").tokenizer
+    else:
+        tokenizer = _train_tokenizer(TOKENIZERS[encoder], output / f"{encoder}_tokenizer", model, recipe)
     return model, EvfSamProcessor.from_config(model.config, tokenizer)
 
 
-def _clip_tokenizer(folder: Path, recipe: Recipe) -> CLIPTokenizer:
-    """A tokenizer of CLIP's kind, which ends sentences with the token that CLIP reads; trained once."""
+def _train_tokenizer(
+    kind: type[PreTrainedTokenizerBase], folder: Path, model: EvfSamModel, recipe: Recipe
+) -> PreTrainedTokenizerBase:
+    """A tokenizer of the encoder's kind, with its special tokens; trained once."""
     if not folder.exists():
         corpus = expression_corpus(recipe.tokenizer.get("num_expressions", 40_000))
-        size = recipe.model["multimodal_config"]["text_config"]["vocab_size"]
+        size = model.config.multimodal_config.get_text_config().vocab_size
         with whole_folder(folder) as whole:
-            CLIPTokenizer().train_new_from_iterator(corpus, size).save_pretrained(whole)
-    return CLIPTokenizer.from_pretrained(folder)
+            kind().train_new_from_iterator(corpus, size).save_pretrained(whole)
+    return kind.from_pretrained(folder)
 
 
 def _start(ablation: Ablation, row: Row, model: EvfSamModel, foundation: Path, output: Path) -> Mapping[str, Tensor]:
     """The weights of SAM and of the encoder that a row starts from: those tensors that it has."""
-    contrast = row.encoder == "clip"
-    encoder = _weights(output, "contrast") if contrast else _weights(foundation, ablation.beit3_stage)
-    tensors = load_file(_weights(foundation, ablation.sam_stage)) | load_file(encoder)
+    sam = foundation / ablation.sam_stage / "weights.safetensors"
+    tensors = load_file(sam) | load_file(_encoder_weights(output, row.encoder))
     own = model.state_dict()
     names = {name: name.removeprefix("model.") for name in tensors}
-    if contrast and row.model["fusion"] == "text":
+    if isinstance(model.multimodal_encoder, CLIPTextModel):  # has no towers to tell apart
         names = {name: new.replace("encoder.text_model.", "encoder.") for name, new in names.items()}
     return {new: tensors[name] for name, new in names.items() if new in own}
 
 
-def _weights(folder: Path, stage: str) -> Path:
-    return folder / stage / "weights.safetensors"
+def _encoder_weights(output: Path, encoder: EncoderName) -> Path:
+    return output / f"pretraining_{encoder}" / "weights.safetensors"
 
 
 def _score_file(output: Path, name: str, seed: int) -> Path:

@@ -105,10 +105,10 @@ def denote(phrase: Phrase, objects: Sequence[SceneObject], photo_size: tuple[int
         anchors = denote(phrase.anchor, objects, photo_size)
         if anchors is None or len(anchors) != 1:
             return None
-        offsets = {i: _offset(objects[i], objects[min(anchors)], phrase.relation, photo_size) for i in found - anchors}
-        if any(abs(offset) < RELATION_MARGIN for offset in offsets.values()):
+        leads = {i: offset(objects[i], objects[min(anchors)], phrase.relation, photo_size) for i in found - anchors}
+        if any(abs(lead) < RELATION_MARGIN for lead in leads.values()):
             return None
-        found = {i for i, offset in offsets.items() if offset > 0}
+        found = {i for i, lead in leads.items() if lead > 0}
     if phrase.extreme is not None and len(found) > 1:
         return _winner(phrase.extreme, found, objects, photo_size)
     return found
@@ -122,7 +122,7 @@ def _has_attributes(item: SceneObject, phrase: Phrase) -> bool:
     )
 
 
-def _offset(item: SceneObject, anchor: SceneObject, direction: str, photo_size: tuple[int, int]) -> float:
+def offset(item: SceneObject, anchor: SceneObject, direction: str, photo_size: tuple[int, int]) -> float:
     """How far an object lies in a direction from the anchor, in photo sides."""
     axis, sign = DIRECTIONS[direction]
     return sign * (item.center[axis] - anchor.center[axis]) / photo_size[1 - axis]
@@ -261,7 +261,7 @@ def _propose_relation(
     anchor = Phrase(**_describe(rng, other, shape=0.85, colour=0.6, size=0.25))
     if sum(_has_attributes(item, anchor) for item in objects) > 1:
         return None
-    directions = [way for way in DIRECTIONS if _offset(objects[target], other, way, photo_size) >= RELATION_MARGIN]
+    directions = [way for way in DIRECTIONS if offset(objects[target], other, way, photo_size) >= RELATION_MARGIN]
     if not directions:
         return None
     named = _describe(rng, objects[target], shape=0.8, colour=0.4, size=0.2, at_least_one=False)

@@ -10,6 +10,7 @@ from typing import Any
 from modeling_evf_sam.rendered_scenes.ablation import Ablation, read_score
 
 FIGURES = ("giou", "ciou")
+TIE = 2.0  # points: two seeds of a row differ by as much
 
 HEAD = """\
 # Reproduction
@@ -22,16 +23,19 @@ on rendered scenes:
 evf-sam ablate --report docs/reproduction.md
 ```
 
-Every row was trained for {steps} steps of {batch_size} scenes with {sentences} sentences each, with {seeds} seeds,
-and scored on {scenes} held-out scenes; figures are means and standard deviations over the seeds, in percent. As the
-paper starts from released weights, all rows start from the same SAM (stage `{sam_stage}` of the recipe `{recipe}`) and
-from a BEIT-3 that was pretrained with early fusion (stage `{beit3_stage}`: it learned on patches, without SAM, what
-sentences mean) or from a CLIP that learned which sentence belongs to which photo ({contrast_steps} steps of
-{contrast_batch} pairs). The encoders are small and saw little, so only the order of the rows can be compared with the
-paper's, whose figures are cIoU on RefCOCO testA. Tables are numbered as in the first versions of the
+Every row was trained for {steps} steps of {batch_size} scenes with {sentences} sentences each, and scored on {scenes}
+held-out scenes; figures are in percent{spread}. Rows within {tie:g} points are called a tie. The paper starts from
+released weights that had not been shown referring sentences for segmentation, and so do the rows here. SAM knows
+points and boxes (stage `{sam_stage}` of the recipe `{recipe}`). Each encoder was pretrained in its own way, for
+{pretraining_steps} steps of {pretraining_batch} photos with captions, which list what a scene shows and ask for
+nothing: BEIT-3 guessed masked words and patches, CLIP which caption belongs to which photo, ViLT whether a caption
+belongs to a photo, and masked words. The encoders are small and saw little, so only the order of the rows can be
+compared with the paper's, whose figures are cIoU on RefCOCO testA. Tables are numbered as in the first versions of the
 [paper](https://arxiv.org/abs/2406.20076); its version 5 has them as 2, 4, 6 and 12.
 
 Every figure follows from [{data}]({data}), which holds the scores of every row and seed.
+
+![Learning curves]({curves})
 """
 
 
@@ -51,25 +55,29 @@ def collect(ablation: Ablation, output: Path) -> dict[str, dict[str, Any]]:
     return scores
 
 
-def write_report(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]], data: str) -> str:
+def write_report(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]], data: str, curves: str) -> str:
     """The page: what was done, and the tables.
 
     Args:
         ablation: what was run.
         scores: what `collect` returned.
         data: name of the file beside the page that holds `scores`.
+        curves: name of the picture beside the page.
     """
+    seeds = len(ablation.seeds)
+    spread = f": means and standard deviations over {seeds} seeds" if seeds > 1 else ", of one seed"
     head = HEAD.format(
         steps=ablation.budget.steps,
         batch_size=ablation.budget.batch_size,
         sentences=ablation.budget.sentences_per_scene,
-        seeds=len(ablation.seeds),
+        spread=spread,
+        tie=TIE,
         scenes=ablation.test_scenes,
         sam_stage=ablation.sam_stage,
         recipe=ablation.recipe,
-        beit3_stage=ablation.beit3_stage,
-        contrast_steps=ablation.contrast.steps,
-        contrast_batch=ablation.contrast.batch_size,
+        pretraining_steps=ablation.pretraining.steps,
+        pretraining_batch=ablation.pretraining.batch_size,
+        curves=curves,
         data=data,
     )
     parts = head.strip().split("\n\n")
@@ -81,21 +89,22 @@ def _table(table: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]) ->
     lines = [f"## {table['title']}", "", "| encoder | | gIoU | cIoU | cIoU in the paper |", "|---|---|---|---|---|"]
     for encoder, label, name, paper in table["rows"]:
         ours = " | ".join(_spread(_percent(scores[name], figure)) for figure in FIGURES)
-        lines.append(f"| {encoder} | {label} | {ours} | {paper} |")
+        lines.append(f"| {encoder} | {label} | {ours} | {paper or '-'} |")
     text = " ".join([_order(table["rows"], scores), table.get("note", "")])
     return "\n".join([*lines, "", *textwrap.wrap(text, 120), ""])
 
 
 def _order(rows: Sequence[Sequence[Any]], scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """Which rows the paper ranks otherwise, by gIoU; closer than their two deviations, rows are a tie."""
+    """Which rows the paper ranks otherwise, by gIoU; rows closer than `TIE` and their two deviations are a tie."""
     differences = []
-    for low, high in combinations(sorted(rows, key=lambda row: row[3]), 2):
+    ranked = sorted((row for row in rows if row[3] is not None), key=lambda row: row[3])
+    for low, high in combinations(ranked, 2):
         ours = [_percent(scores[row[2]], "giou") for row in (low, high)]
         margin = statistics.mean(ours[1]) - statistics.mean(ours[0])
         names = [f"{row[0]} ({row[1]})" for row in (low, high)]
         if low[3] == high[3]:
             continue
-        if abs(margin) <= sum(map(_deviation, ours)):
+        if abs(margin) <= max(TIE, sum(map(_deviation, ours))):
             differences.append(f"{names[1]} and {names[0]} are a tie here")
         elif margin < 0:
             differences.append(f"{names[0]} is above {names[1]} here")
@@ -107,7 +116,7 @@ def _percent(by_seed: Mapping[str, Any], figure: str) -> list[float]:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.mean(values):.1f} ± {_deviation(values):.1f}"
+    return f"{statistics.mean(values):.1f}" + (f" ± {_deviation(values):.1f}" if len(values) > 1 else "")
 
 
 def _deviation(values: Sequence[float]) -> float:

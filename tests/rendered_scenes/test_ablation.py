@@ -1,9 +1,11 @@
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from evf_sam_cli import main
@@ -12,7 +14,7 @@ from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
 from modeling_evf_sam.training.freezing import PARTS
 from tests.tiny_recipe import BUDGET, LAYERS, MULTIMODAL_VIEW, write_tiny_recipe
 
-STAGES = ["embedding", "sam", "sight", "reading"]  # and one that no row starts from
+STAGES = ["embedding", "sam"]  # and one that no row starts from
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +24,20 @@ def changes(tmp_path_factory):
     return [
         f"recipe={recipe}",
         "sam_stage=sam",
-        "beit3_stage=reading",
         "seeds=[0]",
         "test_scenes=2",
         "rows.beit3-early-half.model.num_fusion_layers=1",
-        f"clip.vision_config.image_size={MULTIMODAL_VIEW}",
-        "clip.text_config.vocab_size=400",
-        *(f"clip.{tower}_config.{name}={size}" for tower in ("text", "vision") for name, size in LAYERS.items()),
-        *(f"{budget}.{name}={value}" for budget in ("contrast", "budget") for name, value in BUDGET.items()),
+        f"encoders.clip.vision_config.image_size={MULTIMODAL_VIEW}",
+        "encoders.clip.text_config.vocab_size=400",
+        f"encoders.vilt.image_size={MULTIMODAL_VIEW}",
+        "encoders.vilt.vocab_size=400",
+        *(f"encoders.vilt.{name}={size}" for name, size in LAYERS.items()),
+        *(
+            f"encoders.clip.{part}_config.{name}={size}"
+            for part in ("text", "vision")
+            for name, size in LAYERS.items()
+        ),
+        *(f"{budget}.{name}={value}" for budget in ("pretraining", "budget") for name, value in BUDGET.items()),
     ]
 
 
@@ -44,7 +52,11 @@ def finished(tmp_path_factory, changes):
 def test_the_foundation_is_what_rows_start_from(finished):
     trained = {path.parent.name for path in (finished / "foundation").glob("*/weights.safetensors")}
     assert trained == set(STAGES)
-    assert (finished / "rows" / "contrast" / "weights.safetensors").exists()
+    assert {path.parent.name for path in (finished / "rows").glob("*/weights.safetensors")} == {
+        "pretraining_beit3",
+        "pretraining_clip",
+        "pretraining_vilt",
+    }
 
 
 @pytest.fixture
@@ -58,7 +70,7 @@ def test_the_report_has_every_row_with_its_spread(finished, changes, in_this_pro
     ablation.tables = ablation.tables[2:3]
     ablation.rows = {name: ablation.rows[name] for *_, name, _ in ablation.tables[0]["rows"]}
     run_ablation(ablation, finished / "foundation", finished / "rows")
-    page = write_report(ablation, collect(ablation, finished / "rows"), "scores.json")
+    page = write_report(ablation, collect(ablation, finished / "rows"), "scores.json", "curves.png")
     assert len([line for line in page.splitlines() if line.count("±") == 2]) == len(ablation.rows) == 4
     assert page.count("Order, against the paper's: ") + page.count("The order is the paper's.") == 1
 
@@ -77,7 +89,9 @@ def test_the_command_writes_page_and_scores(finished, changes, tmp_path, capsys)
     assert main(["ablate", *folders, *settings, "--report", str(tmp_path / "docs" / "page.md")]) == 0
     scores = json.loads((tmp_path / "docs" / "page.json").read_text())
     assert set(scores) == set(load_ablation().rows)
-    assert "page.json" in (tmp_path / "docs" / "page.md").read_text()
+    page = (tmp_path / "docs" / "page.md").read_text()
+    assert "page.json" in page and "](page.png)" in page
+    assert Image.open(tmp_path / "docs" / "page.png").width > 1000
     assert main(["ablate", *folders, *settings, "--row", "nonsense"]) == 2
     assert "no rows nonsense: choose from beit3-early" in capsys.readouterr().err
 
@@ -90,6 +104,21 @@ def test_a_row_trains_its_parts_and_no_others(finished, name):
     places = {part: f"model.{PARTS[part]}." for part in row.train}
     assert {part for part, place in places.items() if any(key.startswith(place) for key in trained)} == set(row.train)
     assert all(key.startswith(tuple(places.values())) for key in trained)
+
+
+@pytest.mark.parametrize("name", ["beit3-text", "clip-text", "vilt-late"])
+def test_rows_start_from_the_pretrained_encoder(finished, changes, in_this_process, name):
+    """A row trained at a rate of zero keeps every tensor of the encoder that it has."""
+    folder = finished / f"still-{name}"
+    shutil.copytree(finished / "rows", folder, ignore=shutil.ignore_patterns("seed_*"))
+    ablation = load_ablation(changes=[*changes, "budget.learning_rate=0"])
+    run_ablation(ablation, finished / "foundation", folder, names=[name])
+    start = load_file(folder / f"pretraining_{ablation.rows[name].encoder}" / "weights.safetensors")
+    kept = load_file(folder / name / "seed_0" / "weights.safetensors")
+    own = {key: value for key, value in kept.items() if key.startswith("model.multimodal_encoder.")}
+    tower = "" if name != "clip-text" else "text_model."
+    same = [torch.equal(value, start[key.replace("encoder.", f"encoder.{tower}", 1)]) for key, value in own.items()]
+    assert len(same) > 20 and all(same)
 
 
 def test_rows_start_from_the_foundation(finished, changes, in_this_process):
@@ -113,4 +142,5 @@ def test_unknown_keys():
 def test_the_shipped_page_follows_from_its_scores():
     folder = Path(__file__).parents[2] / "docs"
     scores = json.loads((folder / "reproduction.json").read_text())
-    assert write_report(load_ablation(), scores, "reproduction.json") == (folder / "reproduction.md").read_text()
+    page = write_report(load_ablation(), scores, "reproduction.json", "reproduction.png")
+    assert page == (folder / "reproduction.md").read_text()

@@ -24,12 +24,14 @@ def grid_positions(side: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def init_positions(model: EvfSamModel) -> None:
-    """Give the image encoders of a fresh model, with BEIT-3 or CLIP, positions that they can compare."""
+    """Give the image encoders of a fresh model positions that they can compare."""
     if model.config.fusion != "text":
-        if model.config.multimodal_config.model_type == "clip":
-            patches = model.multimodal_encoder.vision_model.embeddings.position_embedding.weight[1:]
-        else:
-            patches = model.multimodal_encoder.embeddings.vision_positions.weight[POSITION_OFFSET + 1 :]
+        encoder = model.multimodal_encoder
+        patches = {
+            "beit3": lambda: encoder.embeddings.vision_positions.weight[POSITION_OFFSET + 1 :],
+            "clip": lambda: encoder.vision_model.embeddings.position_embedding.weight[1:],
+            "vilt": lambda: encoder.embeddings.position_embeddings[0, 1:],
+        }[model.config.multimodal_config.model_type]()
         patches.copy_(STRENGTH * grid_positions(round(len(patches) ** 0.5), patches.shape[1]).flatten(0, 1))
     pos_embed = model.sam.vision_encoder.pos_embed  # (1, side, side, width)
     pos_embed.copy_(STRENGTH * grid_positions(pos_embed.shape[1], pos_embed.shape[3])[None])
