@@ -174,6 +174,7 @@ def _settings(ablation: Ablation, name: str, seed: int) -> dict[str, Any]:
     row = ablation.rows[name]
     return {
         "row": asdict(row),
+        "sam": [ablation.recipe, ablation.sam_stage],
         "seed": seed,
         "test_scenes": ablation.test_scenes,
         "budget": asdict(ablation.budget),
