@@ -44,7 +44,7 @@ def draw_learning_curves(
 
 
 def _draw_table(panel: "Axes", table: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]) -> None:
-    for encoder, label, name, _ in table["rows"]:
+    for encoder, label, name, _ in (row for row in table["rows"] if row[2] in scores):
         curves = np.array([record["curve"] for record in scores[name].values()])  # (seeds, lines, 2)
         if not curves.size:  # too short a training for a line of the log
             continue

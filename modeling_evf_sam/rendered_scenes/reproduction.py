@@ -40,19 +40,19 @@ Every figure follows from [{data}]({data}), which holds the scores of every row 
 
 
 def collect(ablation: Ablation, output: Path) -> dict[str, dict[str, Any]]:
-    """The scores of every row: name -> seed -> what `evaluate_model` counted.
+    """The scores of the rows that were run with all seeds: name -> seed -> what `evaluate_model` counted.
 
     Raises:
-        ValueError: rows are missing; the message names them.
+        ValueError: there is none.
     """
     scores = {
         name: {str(seed): read_score(ablation, output, name, seed) for seed in ablation.seeds}
         for name in ablation.rows
     }
-    missing = [name for name, by_seed in scores.items() if None in by_seed.values()]
-    if missing:
-        raise ValueError(f"no report yet: rows {', '.join(missing)} are not trained with all seeds")
-    return scores
+    finished = {name: by_seed for name, by_seed in scores.items() if None not in by_seed.values()}
+    if not finished:
+        raise ValueError("no report yet: no row is trained with all seeds")
+    return finished
 
 
 def write_report(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]], data: str, curves: str) -> str:
@@ -88,16 +88,18 @@ def write_report(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]], da
 def _table(table: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [f"## {table['title']}", "", "| encoder | | gIoU | cIoU | cIoU in the paper |", "|---|---|---|---|---|"]
     for encoder, label, name, paper in table["rows"]:
-        ours = " | ".join(_spread(_percent(scores[name], figure)) for figure in FIGURES)
-        lines.append(f"| {encoder} | {label} | {ours} | {paper or '-'} |")
-    text = " ".join([_order(table["rows"], scores), table.get("note", "")])
+        ours = [_spread(_percent(scores[name], figure)) if name in scores else "not run" for figure in FIGURES]
+        lines.append(f"| {encoder} | {label} | {' | '.join(ours)} | {paper or '-'} |")
+    text = " ".join(filter(None, [_order(table["rows"], scores), table.get("note", "")]))
     return "\n".join([*lines, "", *textwrap.wrap(text, 120), ""])
 
 
 def _order(rows: Sequence[Sequence[Any]], scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Which rows the paper ranks otherwise, by gIoU; rows closer than `TIE` and their two deviations are a tie."""
     differences = []
-    ranked = sorted((row for row in rows if row[3] is not None), key=lambda row: row[3])
+    ranked = sorted((row for row in rows if row[3] is not None and row[2] in scores), key=lambda row: row[3])
+    if len(ranked) < 2:
+        return ""
     for low, high in combinations(ranked, 2):
         ours = [_percent(scores[row[2]], "giou") for row in (low, high)]
         margin = statistics.mean(ours[1]) - statistics.mean(ours[0])

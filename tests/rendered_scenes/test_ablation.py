@@ -79,8 +79,16 @@ def test_what_is_there_is_not_run_again_unless_the_settings_differ(finished, cha
     files = {path: path.stat().st_mtime_ns for path in (finished / "rows").glob("*/*/scores.json")}
     run_ablation(load_ablation(changes=changes), finished / "foundation", finished / "rows")
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    with pytest.raises(ValueError, match=r"rows beit3-early, .* are not trained with all seeds"):
+    with pytest.raises(ValueError, match="no row is trained with all seeds"):
         collect(load_ablation(changes=[*changes, "budget.steps=2"]), finished / "rows")
+
+
+def test_a_row_that_was_not_run_has_no_figures(finished, changes):
+    ablation = load_ablation(changes=changes)
+    scores = {name: row for name, row in collect(ablation, finished / "rows").items() if name != "beit3-late"}
+    lines = write_report(ablation, scores, "scores.json", "curves.png").splitlines()
+    assert [line for line in lines if "not run" in line] == ["| BEIT-3 | late | not run | not run | 70.2 |"]
+    assert not [line for line in lines if line.startswith("Order") and "(late)" in line]
 
 
 def test_the_command_writes_page_and_scores(finished, changes, tmp_path, capsys):
