@@ -39,7 +39,7 @@ def run(
     from modeling_evf_sam.files import whole_file, write_json
     from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
     from modeling_evf_sam.rendered_scenes.learning_curves import check_matplotlib, draw_learning_curves
-    from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
+    from modeling_evf_sam.rendered_scenes.reproduction import collect, comparable, write_report
 
     if report is not None:
         check_matplotlib()
@@ -53,5 +53,5 @@ def run(
     with whole_file(report) as page:
         page.write_text(write_report(ablation, scores, data.name, curves.name), encoding="utf-8")
     write_json(scores, str(data))
-    draw_learning_curves(ablation.tables, scores, curves)
+    draw_learning_curves(comparable(ablation, scores), scores, curves)
     print(f"{report}, {data}, {curves}")

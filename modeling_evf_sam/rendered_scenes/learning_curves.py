@@ -25,7 +25,7 @@ def draw_learning_curves(
     """Draws the gIoU of the rows' own batches while they were trained.
 
     Args:
-        tables: those of the `Ablation`.
+        tables: of the `Ablation`.
         scores: row -> seed -> its record, as `reproduction.collect` gives them.
         path: the PNG.
 

@@ -40,23 +40,28 @@ Every figure follows from [{data}]({data}), which holds the scores of every row 
 
 
 def collect(ablation: Ablation, output: Path) -> dict[str, dict[str, Any]]:
-    """The scores of the rows that were run with all seeds: name -> seed -> what `evaluate_model` counted.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The scores of the rows that were run with all seeds: name -> seed -> what `evaluate_model` counted."""
     scores = {
         name: {str(seed): read_score(ablation, output, name, seed) for seed in ablation.seeds}
         for name in ablation.rows
     }
-    finished = {name: by_seed for name, by_seed in scores.items() if None not in by_seed.values()}
-    if not finished:
-        raise ValueError("no report yet: no row is trained with all seeds")
-    return finished
+    return {name: by_seed for name, by_seed in scores.items() if None not in by_seed.values()}
+
+
+def comparable(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The tables of which at least two rows have scores.
+
+    Raises:
+        ValueError: there is none.
+    """
+    tables = [table for table in ablation.tables if sum(row[2] in scores for row in table["rows"]) > 1]
+    if not tables:
+        raise ValueError("no report yet: no table has two rows that are trained with all seeds")
+    return tables
 
 
 def write_report(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]], data: str, curves: str) -> str:
-    """The page: what was done, and the tables.
+    """The page: what was done, and the tables with something to compare.
 
     Args:
         ablation: what was run.
@@ -82,24 +87,25 @@ def write_report(ablation: Ablation, scores: Mapping[str, Mapping[str, Any]], da
     )
     parts = head.strip().split("\n\n")
     head = "\n\n".join(part if part.startswith("```") else textwrap.fill(part, 120) for part in parts)
-    return "\n".join([head, "", *(_table(table, scores) for table in ablation.tables)])
+    return "\n".join([head, "", *(_table(table, scores) for table in comparable(ablation, scores))])
 
 
 def _table(table: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [f"## {table['title']}", "", "| encoder | | gIoU | cIoU | cIoU in the paper |", "|---|---|---|---|---|"]
-    for encoder, label, name, paper in table["rows"]:
-        ours = [_spread(_percent(scores[name], figure)) if name in scores else "not run" for figure in FIGURES]
-        lines.append(f"| {encoder} | {label} | {' | '.join(ours)} | {paper or '-'} |")
-    text = " ".join(filter(None, [_order(table["rows"], scores), table.get("note", "")]))
+    rows = [row for row in table["rows"] if row[2] in scores]
+    for encoder, label, name, paper in rows:
+        ours = " | ".join(_spread(_percent(scores[name], figure)) for figure in FIGURES)
+        lines.append(f"| {encoder} | {label} | {ours} | {paper or '-'} |")
+    missing = ", ".join(f"{row[0]} ({row[1]})" for row in table["rows"] if row not in rows)
+    parts = [_order(rows, scores), missing and f"Not run: {missing}.", table.get("note")]
+    text = " ".join(part for part in parts if part)
     return "\n".join([*lines, "", *textwrap.wrap(text, 120), ""])
 
 
 def _order(rows: Sequence[Sequence[Any]], scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Which rows the paper ranks otherwise, by gIoU; rows closer than `TIE` and their two deviations are a tie."""
     differences = []
-    ranked = sorted((row for row in rows if row[3] is not None and row[2] in scores), key=lambda row: row[3])
-    if len(ranked) < 2:
-        return ""
+    ranked = sorted((row for row in rows if row[3] is not None), key=lambda row: row[3])
     for low, high in combinations(ranked, 2):
         ours = [_percent(scores[row[2]], "giou") for row in (low, high)]
         margin = statistics.mean(ours[1]) - statistics.mean(ours[0])

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from evf_sam_cli import main
 from modeling_evf_sam.rendered_scenes.ablation import load_ablation, run_ablation
-from modeling_evf_sam.rendered_scenes.reproduction import collect, write_report
+from modeling_evf_sam.rendered_scenes.reproduction import collect, comparable, write_report
 from modeling_evf_sam.training.freezing import PARTS
 from tests.tiny_recipe import BUDGET, LAYERS, MULTIMODAL_VIEW, write_tiny_recipe
 
@@ -79,16 +79,18 @@ def test_what_is_there_is_not_run_again_unless_the_settings_differ(finished, cha
     files = {path: path.stat().st_mtime_ns for path in (finished / "rows").glob("*/*/scores.json")}
     run_ablation(load_ablation(changes=changes), finished / "foundation", finished / "rows")
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    with pytest.raises(ValueError, match="no row is trained with all seeds"):
-        collect(load_ablation(changes=[*changes, "budget.steps=2"]), finished / "rows")
+    longer = load_ablation(changes=[*changes, "budget.steps=2"])
+    with pytest.raises(ValueError, match="no table has two rows that are trained with all seeds"):
+        comparable(longer, collect(longer, finished / "rows"))
 
 
 def test_a_row_that_was_not_run_has_no_figures(finished, changes):
     ablation = load_ablation(changes=changes)
-    scores = {name: row for name, row in collect(ablation, finished / "rows").items() if name != "beit3-late"}
-    lines = write_report(ablation, scores, "scores.json", "curves.png").splitlines()
-    assert [line for line in lines if "not run" in line] == ["| BEIT-3 | late | not run | not run | 70.2 |"]
-    assert not [line for line in lines if line.startswith("Order") and "(late)" in line]
+    scores = collect(ablation, finished / "rows")
+    run = {name: scores[name] for name in ("beit3-early", "beit3-text", "clip-late")}
+    page = write_report(ablation, run, "scores.json", "curves.png")
+    assert [line.split(":")[0] for line in page.splitlines() if line.startswith("## ")] == ["## Table 1", "## Table 3"]
+    assert "Not run: CLIP (text)." in page and "| BEIT-3 | late |" not in page
 
 
 def test_the_command_writes_page_and_scores(finished, changes, tmp_path, capsys):
