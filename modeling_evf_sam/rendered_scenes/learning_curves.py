@@ -52,4 +52,5 @@ def _draw_table(panel: "Axes", table: Mapping[str, Any], scores: Mapping[str, Ma
         steps, giou = (np.convolve(line, np.ones(span) / span, "valid") for line in curves.mean(0).T)
         panel.plot(steps, 100 * giou, label=f"{encoder}, {label}")
     panel.set(title=table["title"].split(":")[0], xlabel="steps")
-    panel.legend(fontsize="small", frameon=False)
+    if panel.lines:
+        panel.legend(fontsize="small", frameon=False)
