@@ -70,11 +70,18 @@ def test_rendered_scenes_have_no_files(capsys):
     assert capsys.readouterr().out.startswith("rendered_scenes: no faults")
 
 
-def test_control_characters_are_shown_and_not_obeyed(folder, capsys):
-    write_lines(folder, "train", [{**CUP, "image": "\x1b[2Jcup\u202e.jpg"}])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\x1b[2Jcup\u202e.jpg", "'\\x1b[2Jcup\\u202e.jpg' is not the name of a file"),
+        ("cup\u202e.jpg", "cup\\u202e.jpg' does not exist"),
+    ],
+)
+def test_control_characters_are_shown_and_not_obeyed(folder, capsys, name, shown):
+    write_lines(folder, "train", [{**CUP, "image": name}])
     assert main(["check-data", str(folder)]) == 2
     out = capsys.readouterr().out
-    assert "\\x1b[2Jcup\\u202e.jpg' does not exist" in out
+    assert shown in out
     assert "\x1b" not in out and "\u202e" not in out
 
 

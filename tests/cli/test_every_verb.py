@@ -36,7 +36,7 @@ RUNS = {
     "train": ("train --recipe curriculum.yaml --output {out}", ["model/model.safetensors"]),
     "ablate": (
         "ablate --foundation {out}/foundation --output {out}/rows --row beit3-text --set recipe=curriculum.yaml"
-        " --set sam_stage=embedding --set beit3_stage=reading --set seeds=[0] --set test_scenes=2"
+        " --set sam_stage=embedding --set test_scenes=2 --set pretraining.steps=1 --set pretraining.batch_size=2"
         " --set budget.steps=1 --set budget.warmup_steps=0",
         ["rows/beit3-text/seed_0/scores.json"],
     ),
